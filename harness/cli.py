@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The verbs: the only place that exits, and that turns errors into exit codes.
+
+    0 GOOD   1 BAD, or the series' author must act   2 the person at the keyboard must act
+    3 UNKNOWN, or the lab must act                   70 our own bug
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.errors import HarnessError
+from harness.job import Job, check, read_toml
+from harness.log import printable, say
+from harness.model.judge import EXIT_CODES
+from harness.model.kernel import Profile
+from harness.model.variant import AddressMode
+
+OUR_BUG = 70
+INTERRUPTED = 130
+
+_SERIES = "message-id, archive URL, mbox, maildir or patch file, or git:TREE#A..B"
+_SRC = "debian:VERSION, git:URL-or-path#REF, dir:PATH or tar:PATH"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="xdna-harness")
+def cli() -> None:
+    """Does a kernel patch series make the AMD NPU driver worse, and which patch did it?"""
+
+
+@cli.command()
+@click.argument("series", required=False)
+@click.option("--kernel", metavar="SRC", help=f"kernel under test: {_SRC}")
+@click.option("--base-patch", metavar="FILE", help="applied to SRC to make the base tree, for a kernel that carries the series")
+@click.option("--base", metavar="SRC", help="the base lane is another kernel")
+@click.option("--npu", type=click.Choice(["npu1", "npu4", "npu5", "npu6"]), help="generation of the NPU  [npu4]")
+@click.option("--address-mode", type=click.Choice([m.value for m in AddressMode]), help="how the driver addresses memory  [sva]")
+@click.option("--profile", type=click.Choice([p.value for p in Profile]), help="kernel configuration  [plain]")
+@click.option("--suite", help="test suite  [heap]")
+@click.option("-k", "select", metavar="EXPR", help="only tests that match, as in pytest")
+@click.option("--job", "job_file", metavar="FILE", type=click.Path(path_type=Path), help="a jobs/*.toml; options replace its keys")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="run folder  [runs/<time>]")
+def run(job_file: Path | None, out: Path | None, **options: Any) -> None:
+    """Build, boot and test the kernel with and without SERIES, and say what got worse."""
+    from harness.host.store import Store
+    from harness.run import Run
+
+    job = _job(job_file, options)
+    folder = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    report = Run(job, folder, Store()).execute()
+    _write(folder)
+    click.echo(_rendered(folder, "text"), nl=False)
+    click.echo(f"{folder}: {report.verdict}")
+    sys.exit(EXIT_CODES[report.verdict])
+
+
+def _job(job_file: Path | None, options: dict[str, Any]) -> Job:
+    """The job of a file, of the command line, or of both."""
+    if job_file is not None:
+        return read_toml(job_file, Job, **options)
+    given = {key: value for key, value in options.items() if value is not None}
+    if "kernel" not in given:
+        raise click.UsageError(f"which kernel? give --kernel SRC ({_SRC}), or --job FILE")
+    return check(given, Job, "command line")
+
+
+def _rendered(run_folder: Path, form: str) -> str:
+    from harness.report import derive
+    from harness.reporters import data, junit, text
+
+    return {"junit": junit.render, "json": data.render, "text": text.render}[form](derive(run_folder))
+
+
+def _write(run_folder: Path) -> None:
+    for name, form in (("junit.xml", "junit"), ("report.json", "json")):
+        (run_folder / name).write_text(_rendered(run_folder, form))
+
+
+@cli.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["junit", "text", "json"]), default="text", show_default=True)
+def report(run_folder: Path, form: str) -> None:
+    """Make the report of a run again from its records."""
+    click.echo(_rendered(run_folder, form), nl=False)
+
+
+@cli.command()
+@click.argument("series")
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="also write an mbox that git am takes")
+def fetch(series: str, out: Path | None) -> None:
+    """Fetch SERIES and show what it is: revision, patches, base, trailers, attestation."""
+    from harness.formats.series_text import describe
+    from harness.host.fetch import fetch as fetch_series
+    from harness.host.fetch import write_mbox
+
+    found = fetch_series(series)
+    for line in describe(found):
+        click.echo(printable(line))
+    if out is not None:
+        write_mbox(found, out)
+        click.echo(f"written to {out}")
+
+
+@cli.command()
+@click.option("--kernel", metavar="SRC", required=True, help=_SRC)
+@click.option("--npu", default="npu4", show_default=True)
+@click.option("--address-mode", default="sva", show_default=True)
+@click.option("--profile", default="plain", show_default=True)
+def shell(**options: Any) -> None:
+    """Boot a kernel on the emulated NPU, load the driver, and give a shell on its console."""
+    from harness.host.store import Store
+    from harness.shell import boot_shell
+
+    sys.exit(boot_shell(check(options, Job, "command line"), Store()))
+
+
+@cli.command()
+@click.option("--install", is_flag=True, help="install what is missing (as root)")
+@click.option("--tests", is_flag=True, help="also what the project's own tests need")
+def doctor(install: bool, tests: bool) -> None:
+    """Say what this machine can do, and what is missing."""
+    from harness.doctor import examine
+
+    sys.exit(examine(install=install, tests=tests))
+
+
+@cli.command()
+def clean() -> None:
+    """Delete the cache: sources, trees, kernels, images, QEMU."""
+    from harness.host.store import Store
+
+    store = Store()
+    click.echo(f"{store.clean() / 1e9:.1f} GB freed in {store.root}")
+
+
+def main() -> None:
+    """Entry point: errors become two lines and an exit code, our own bugs a traceback."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except HarnessError as error:
+        for line in error.lines():
+            say(line, style="red" if line == error.message else "")
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        say("interrupted; the same command with the same --out goes on where it stopped")
+        sys.exit(INTERRUPTED)
+    except Exception:
+        traceback.print_exc()
+        say("this is a bug of xdna-harness: please report it with the lines above")
+        sys.exit(OUR_BUG)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The run's own records: one JSON line per event, the only primary truth, folded into results.
+
+Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which they happened:
+
+    stage        id, outcome, evidence, seconds                     apply, build, boot, probe
+    boot         boot, attempt, release, accelerator, ...           a guest came up
+    suite-start  boot, attempt, tests                               the guest's own list of test ids
+    test-start   boot, attempt, id, kmsg                            the test is LOST from here on until it reports
+    test-end     boot, attempt, id, outcome, phase, text, duration, kmsg, counters, measures
+    lost         boot, attempt, id, outcome (LOST|ERROR), evidence, console   written by the host
+    fault        boot, attempt, what                                the emulation, not the kernel, went wrong
+    suite-end    boot, attempt, status, kmsg
+
+The guest only collects. What is a splat is decided here, and can be decided again over a kept run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.formats.splat import find_splats
+from harness.model.finding import Finding
+from harness.model.judge import LaneResults
+from harness.model.result import Measure, Outcome, Result
+
+Event = Mapping[str, Any]
+KERNEL_LOG = "boot/kernel-log"
+"""Pseudo test: what the kernel said before the first test began."""
+
+_OUTCOMES = {"pass": Outcome.PASS, "fail": Outcome.FAIL, "skip": Outcome.SKIP, "error": Outcome.ERROR}
+
+
+def read_events(text: str) -> list[dict[str, Any]]:
+    """Parse a record file; a last line that was cut off by a kill is dropped, any other bad line is an error."""
+    lines = text.splitlines()
+    events = []
+    for number, line in enumerate(lines):
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            if number != len(lines) - 1:
+                raise ValueError(f"line {number + 1} is not JSON: {line[:80]!r}") from None
+    return events
+
+
+def load_events(path: Path) -> list[dict[str, Any]]:
+    """The events of a record file, none if there is no file. Raises ValueError, naming the file and line."""
+    try:
+        return read_events(path.read_text(errors="replace")) if path.exists() else []
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+@dataclass
+class _Fold:
+    """State while walking the events of one lane on one variant."""
+
+    results: list[Result]
+    planned: set[str]
+    open: tuple[str, int] | None = None
+    last: int | None = None
+    broken: bool = False
+
+    def add(self, result: Result) -> None:
+        self.results.append(result)
+        self.last = len(self.results) - 1
+        self.open = None
+
+    def blame_last(self, findings: Sequence[Finding]) -> None:
+        """Give messages that came between two tests to the one that ran before them."""
+        if not findings:
+            return
+        if self.last is None:
+            self.results.append(_with_findings(Result(KERNEL_LOG, Outcome.PASS), findings))
+        else:
+            self.results[self.last] = _with_findings(self.results[self.last], findings)
+
+    def cut(self) -> None:
+        """The harness itself stopped while a test ran."""
+        if self.open:
+            test, attempt = self.open
+            self.add(Result(test, Outcome.ERROR, "never reported: the harness was stopped first", attempt))
+            self.broken = True
+
+
+def _with_findings(result: Result, findings: Sequence[Finding]) -> Result:
+    """A splat fails the test that caused it, whatever the test itself said."""
+    if not findings:
+        return result
+    spoiled = result.outcome in (Outcome.PASS, Outcome.SKIP)
+    evidence = "\n\n".join(part for part in (result.evidence, *(f.text for f in findings)) if part)
+    return replace(
+        result,
+        outcome=Outcome.FAIL if spoiled else result.outcome,
+        only_findings=result.only_findings or spoiled,
+        evidence=evidence,
+        findings=(*result.findings, *findings),
+    )
+
+
+def fold(events: Iterable[Event]) -> LaneResults:
+    """Results of a lane on one variant, in the order in which they were reported."""
+    state = _Fold([], set())
+    for event in events:
+        handler = _HANDLERS.get(str(event.get("event")))
+        if handler:
+            handler(state, event)
+    state.cut()
+    return LaneResults(tuple(state.results), frozenset(state.planned), state.broken)
+
+
+def _stage(state: _Fold, event: Event) -> None:
+    result = Result(
+        str(event["id"]),
+        Outcome(event["outcome"]),
+        str(event.get("evidence", "")),
+        seconds=float(event.get("seconds", 0)),
+        findings=tuple(find_splats(event.get("kmsg", ()))),
+    )
+    if result.outcome is Outcome.ERROR:
+        state.broken = True
+    # A stage that was asked again (a resumed run, a second boot) counts with its last answer.
+    state.results[:] = [r for r in state.results if r.id != result.id]
+    state.results.append(result)
+    state.last = None
+
+
+def _boot(state: _Fold, event: Event) -> None:
+    state.cut()
+    state.last = None
+
+
+def _suite_start(state: _Fold, event: Event) -> None:
+    state.planned.update(map(str, event["tests"]))
+
+
+def _test_start(state: _Fold, event: Event) -> None:
+    state.cut()
+    state.blame_last(find_splats(event.get("kmsg", ())))
+    state.open = (str(event["id"]), int(event["attempt"]))
+
+
+def _test_end(state: _Fold, event: Event) -> None:
+    outcome = _OUTCOMES[str(event["outcome"])]
+    result = Result(
+        str(event["id"]),
+        outcome,
+        str(event.get("text", "")),
+        int(event["attempt"]),
+        float(event.get("duration", 0)),
+        measures={
+            name: Measure(float(m["value"]), str(m["unit"])) for name, m in (event.get("measures") or {}).items()
+        },
+    )
+    state.add(_with_findings(result, find_splats(event.get("kmsg", ()))))
+
+
+def _lost(state: _Fold, event: Event) -> None:
+    result = Result(
+        str(event["id"]),
+        Outcome(event["outcome"]),
+        str(event.get("evidence", "")),
+        int(event["attempt"]),
+        findings=tuple(find_splats(str(event.get("console", "")))),
+    )
+    if result.outcome is Outcome.ERROR:
+        state.broken = True
+    state.add(result)
+
+
+def _fault(state: _Fold, event: Event) -> None:
+    """The emulation was at fault while this test ran: nobody knows what the kernel would have done."""
+    state.broken = True
+    what = f"the emulated NPU is at fault, not the kernel: {event.get('what', '')}"
+    test, attempt = str(event.get("id") or ""), int(event["attempt"])
+    for index, result in enumerate(state.results):
+        if result.id == test and result.attempt == attempt:
+            state.results[index] = replace(result, outcome=Outcome.ERROR, evidence=f"{what}\n{result.evidence}")
+            return
+    state.add(Result(test or KERNEL_LOG, Outcome.ERROR, what, attempt))
+
+
+def _suite_end(state: _Fold, event: Event) -> None:
+    state.blame_last(find_splats(event.get("kmsg", ())))
+
+
+_HANDLERS = {
+    "stage": _stage,
+    "boot": _boot,
+    "suite-start": _suite_start,
+    "test-start": _test_start,
+    "test-end": _test_end,
+    "lost": _lost,
+    "fault": _fault,
+    "suite-end": _suite_end,
+}
+
+
+def reported(events: Iterable[Event], attempt: int) -> set[str]:
+    """The tests that need not be asked again in this attempt: they reported, or the host called them lost."""
+    return {
+        str(e["id"])
+        for e in events
+        if e.get("event") in ("test-end", "lost") and e.get("attempt") == attempt and e.get("outcome") != "ERROR"
+    }

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What tests in tests/target ask for, and the marks that decide where they run.
+
+A plain pytest on a machine with an NPU may use them too: ``pytest -p harness.guest.fixtures tests/target``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness.drm.client import Client
+from harness.drm.device import Device
+from harness.drm.heap import Heap
+from harness.guest import variant as variants
+from harness.guest.npu import Npu
+from harness.guest.port import Link
+from harness.guest.variant import Variant
+
+MARKS = (
+    "modes(*names): runs in these address modes only (sva, force-iova, carveout)",
+    "generations(*names): runs on these NPU generations only",
+    "slow: more than two seconds under emulation",
+)
+LINK = pytest.StashKey[Link]()
+VARIANT = pytest.StashKey[Variant]()
+
+Opener = Callable[[], Client]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip by address mode and generation. Nothing else may skip, but a missing emulated NPU."""
+    if not any(item.iter_markers("modes")) and not any(item.iter_markers("generations")):
+        return
+    here = _variant(item.config)
+    for mark in item.iter_markers("modes"):
+        if here.address_mode not in mark.args:
+            pytest.skip(f"address mode {here.address_mode}: only {', '.join(mark.args)}")
+    for mark in item.iter_markers("generations"):
+        if here.npu not in mark.args:
+            pytest.skip(f"{here.npu}: only {', '.join(mark.args)}")
+
+
+def _variant(config: pytest.Config) -> Variant:
+    if VARIANT not in config.stash:
+        config.stash[VARIANT] = variants.read(Device.find())
+    return config.stash[VARIANT]
+
+
+@pytest.fixture(scope="session")
+def device() -> Device:
+    """The NPU in sysfs."""
+    return Device.find()
+
+
+@pytest.fixture(scope="session")
+def variant(request: pytest.FixtureRequest) -> Variant:
+    """Target, generation and address mode."""
+    return _variant(request.config)
+
+
+@pytest.fixture
+def open_client(device: Device) -> Iterator[Opener]:
+    """Opens the device as often as it is called; all files are closed afterwards."""
+    clients: list[Client] = []
+
+    def open_one() -> Client:
+        clients.append(Client.open(device.node))
+        return clients[-1]
+
+    yield open_one
+    for client in reversed(clients):
+        client.close()
+
+
+@pytest.fixture
+def client(open_client: Opener) -> Client:
+    """An open file of the device."""
+    return open_client()
+
+
+@pytest.fixture
+def heap(open_client: Opener) -> Iterator[Heap]:
+    """An empty heap on a client of its own (``heap.client``)."""
+    heap = Heap(open_client())
+    yield heap
+    heap.client.close()
+    heap.release()
+
+
+@pytest.fixture
+def npu(request: pytest.FixtureRequest) -> Iterator[Npu]:
+    """The emulated NPU, answering as firmware would; skips where there is none."""
+    link = request.config.stash.get(LINK, None)
+    if link is None or _variant(request.config).target != "emulated":
+        pytest.skip("needs the emulated NPU")
+    npu = Npu(link.ask)
+    npu.reset()
+    yield npu
+    npu.reset()
+
+
+@pytest.fixture
+def measure(request: pytest.FixtureRequest) -> Callable[[str, float, str], None]:
+    """``measure(name, value, unit)`` adds a number to the test's result."""
+
+    def add(name: str, value: float, unit: str) -> None:
+        request.node.user_properties.append((name, {"value": value, "unit": unit}))
+
+    return add

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The pytest plug-in that tells the host what happens, event by event.
+
+It only collects. What is a splat or a leak is decided on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.guest import counters, fixtures
+from harness.guest.kmsg import Reader
+from harness.guest.limit import limited
+from harness.guest.port import Link, PortError
+
+TEXT_CHARACTERS = 16000
+_FAILURES = (AssertionError, OSError, pytest.fail.Exception)
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which tests to run, in which order (None: all, in file order), and each one's soft limit in seconds."""
+
+    tests: list[str] | None
+    keyword: str | None
+    limit: float
+
+
+@dataclass
+class Outcome:
+    """How a test ended: the first phase that was not passed decides."""
+
+    outcome: str = "pass"
+    phase: str = "call"
+    text: str = ""
+    duration: float = 0.0
+
+
+def run_suite(link: Link, order: Order, folder: Path) -> int:
+    """Run the tests of ``folder``: pytest's exit status."""
+    arguments = [str(folder), f"--rootdir={folder}", "--strict-markers", "--tb=short", "-q"]
+    arguments += ["-p", "no:cacheprovider"]
+    if order.keyword:
+        arguments += ["-k", order.keyword]
+    return int(pytest.main(arguments, plugins=[fixtures, Events(link, order, Reader())]))
+
+
+class Events:
+    """The hooks. Only a :class:`PortError` leaves them: then nothing that we say would arrive."""
+
+    def __init__(self, link: Link, order: Order, kmsg: Reader) -> None:
+        self.link = link
+        self.order = order
+        self.kmsg = kmsg
+        self.current = Outcome()
+        self.trouble: list[str] = []
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[fixtures.LINK] = self.link
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Only the tests that were asked for, in that order."""
+        if self.order.tests is None:
+            return
+        place = {name: number for number, name in enumerate(self.order.tests)}
+        dropped = [item for item in items if item.nodeid not in place]
+        items[:] = sorted((i for i in items if i.nodeid in place), key=lambda item: place[item.nodeid])
+        if dropped:
+            config.hook.pytest_deselected(items=dropped)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.trouble.append(report.longreprtext[-TEXT_CHARACTERS:])
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._event("suite-start", tests=[item.nodeid for item in session.items])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        self.current = Outcome()
+        self._event("test-start", id=item.nodeid)
+        before = counters.snapshot()
+        try:
+            return (yield)
+        finally:
+            result = self.current
+            self._event(
+                "test-end",
+                id=item.nodeid,
+                outcome=result.outcome,
+                phase=result.phase,
+                text=result.text,
+                duration=round(result.duration, 3),
+                counters={"before": before, "after": counters.snapshot()},
+                measures=dict(item.user_properties),
+            )
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self) -> Generator[None, object, object]:
+        with limited(self.order.limit, self._busy):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        with limited(self.order.limit, self._busy):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self) -> Generator[None, object, object]:
+        with limited(self.order.limit, self._busy):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        self.current.duration += report.duration
+        if not report.passed and self.current.outcome == "pass":
+            self.current.phase = report.when
+            self.current.outcome = classify(report, call)
+            self.current.text = describe(report)
+        return report
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        self._event("suite-end", status=int(exitstatus), text="\n".join(self.trouble))
+
+    def _busy(self) -> bool:
+        return self.link.port.busy
+
+    def _event(self, name: str, **fields: Any) -> None:
+        """Every event carries the kernel's messages since the one before, and how many of them were lost."""
+        records, lost = self.kmsg.read()
+        fields["kmsg"] = [record.as_json() for record in records]
+        if lost:
+            fields["kmsg_lost"] = lost
+        self.link.event(name, **fields)
+
+
+def classify(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
+    """ "skip"; "fail": the driver or the test said no; "error": we could not ask."""
+    if report.skipped:
+        return "skip"
+    kind: type[BaseException] = call.excinfo.type if call.excinfo else PortError
+    if issubclass(kind, PortError):
+        return "error"
+    return "fail" if report.when == "call" or issubclass(kind, _FAILURES) else "error"
+
+
+def describe(report: pytest.TestReport) -> str:
+    """A skip's reason; else the message in the first line and the short traceback below it."""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    head = f"{crash.message}\n\n" if crash else ""
+    return (head + report.longreprtext)[:TEXT_CHARACTERS]

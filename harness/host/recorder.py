@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Append events to a record file: one JSON line each, on disk before the next thing happens."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InfraError
+
+
+class Recorder:
+    """An append-only record file. What an earlier process left in it stays; a line it was cut off in is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.events: list[Mapping[str, Any]] = []
+        self._mend()
+        self._stream = path.open("a")
+
+    def _mend(self) -> None:
+        if not self.path.exists():
+            return
+        data = self.path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            os.truncate(self.path, len(whole))
+        for line in whole.splitlines():
+            try:
+                self.events.append(json.loads(line))
+            except ValueError:
+                raise InfraError(
+                    f"the record file {self.path} is damaged", hint="start again with another --out"
+                ) from None
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Write one event through to the disk."""
+        try:
+            self._stream.write(json.dumps(event) + "\n")
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise InfraError(f"cannot write {self.path}: {error.strerror}", hint="free some disk space") from error
+        self.events.append(event)
+
+    def close(self) -> None:
+        self._stream.close()

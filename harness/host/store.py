@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The cache: artefacts by key, made once, all of which can be deleted.
+
+    $XDG_CACHE_HOME/xdna-harness/<kind>/<key>/
+
+A key is a hash of everything that can change the artefact. An entry is made under a temporary name and renamed
+when it is whole, so an entry that exists is complete; a second process that wants it waits for the first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import InfraError
+from harness.log import say
+
+KINDS = ("sources", "trees", "kernels", "modules", "images", "guests", "packages", "prefixes")
+LOCK_SECONDS = 3600.0
+
+
+def key_of(**parts: object) -> str:
+    """16 hexadecimal digits that name an artefact. ``parts`` must be plain JSON data."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_tree(root: Path, pattern: str = "*") -> str:
+    """SHA-256 over the names and contents of the files below ``root``."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in root.rglob(pattern) if p.is_file() and "__pycache__" not in p.parts):
+        digest.update(f"{path.relative_to(root)}\0{hash_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+class Store:
+    """The cache folder of one user."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        self.root = (root or Path(base).expanduser() / "xdna-harness").resolve()
+
+    def path(self, kind: str, key: str) -> Path:
+        """Where the entry is, or would be."""
+        if kind not in KINDS:
+            raise ValueError(f"unknown kind of cache entry: {kind}")
+        return self.root / kind / key
+
+    def has(self, kind: str, key: str) -> bool:
+        return self.path(kind, key).exists()
+
+    def get(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
+        """The entry's folder; ``make`` fills an empty folder if the entry is not there yet.
+
+        A ``make`` that raises leaves nothing behind but what it moved elsewhere itself.
+        """
+        entry = self.path(kind, key)
+        if entry.exists():
+            return entry
+        with self.lock(kind, key):
+            if entry.exists():
+                return entry
+            partial = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=entry.parent))
+            partial.chmod(0o755)
+            try:
+                make(partial)
+                partial.rename(entry)
+            except OSError as error:
+                raise InfraError(
+                    f"cannot store {kind}/{key}: {error.strerror or error} ({error.filename})",
+                    hint="free some disk space: 'xdna-harness clean' empties the cache",
+                ) from error
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        return entry
+
+    @contextmanager
+    def lock(self, kind: str, key: str) -> Iterator[None]:
+        """Hold the entry's lock; says so when another process holds it, gives up after an hour."""
+        folder = self.path(kind, key).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f".{key}.lock").open("w") as handle:
+            deadline = time.monotonic() + LOCK_SECONDS
+            told = False
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if not told:
+                        say(f"another process is making {kind}/{key}: waiting for it")
+                        told = True
+                    if time.monotonic() > deadline:
+                        raise InfraError(
+                            f"another process has been making {kind}/{key} for an hour",
+                            hint="end it, or wait for it",
+                        ) from None
+                    time.sleep(0.2)
+            yield
+
+    def clean(self) -> int:
+        """Delete everything; returns the number of bytes that were freed."""
+        if not self.root.exists():
+            return 0
+        freed = sum(p.lstat().st_blocks * 512 for p in self.root.rglob("*") if p.is_file() and not p.is_symlink())
+        shutil.rmtree(self.root)
+        return freed

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""QEMU's command line and the kernel's, decided without doing anything."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.model.kernel import Profile
+from harness.model.variant import AddressMode, Variant
+
+NPU_SLOT = "0x5"
+NPU_ADDRESS = "0000:00:05.0"
+DEVICE_TABLE_REGISTER = 0xFED80000
+"""Where QEMU's AMD IOMMU shows the base of its device table (AMD I/O Virtualization spec, MMIO offset 0)."""
+DEVICE_TABLE_MASK = 0x000F_FFFF_FFFF_F000
+
+CARVEOUT_BASE, CARVEOUT_SIZE = 0x30000000, 0x28000000
+"""Guest memory that the kernel leaves alone (memmap=) and the driver is told to use: 640 MiB, a full heap and more."""
+
+MEMORY_MB = {Profile.PLAIN: 1536, Profile.DEBUG: 3072}
+CPUS = 2
+
+
+@dataclass(frozen=True)
+class ModeSetup:
+    """What an address mode asks of the machine: the IOMMU's options, kernel parameters, driver parameters."""
+
+    iommu: str
+    append: tuple[str, ...] = ()
+    driver: tuple[str, ...] = ()
+
+
+MODES = {
+    AddressMode.SVA: ModeSetup("device-iotlb=on", ("iommu=pt",)),
+    AddressMode.FORCE_IOVA: ModeSetup("device-iotlb=on", ("iommu=nopt",), ("force_iova=1",)),
+    AddressMode.CARVEOUT: ModeSetup(
+        "device-iotlb=on", ("iommu=pt", f"memmap={CARVEOUT_SIZE >> 20}M${CARVEOUT_BASE:#x}")
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """Unix sockets of one boot, in a folder with a short path (108 bytes is the limit)."""
+
+    folder: Path
+
+    @property
+    def npu(self) -> Path:
+        return self.folder / "npu"
+
+    @property
+    def control(self) -> Path:
+        return self.folder / "control"
+
+    @property
+    def port(self) -> Path:
+        return self.folder / "port"
+
+    @property
+    def monitor(self) -> Path:
+        return self.folder / "qmp"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One virtual machine: what is booted, on what.
+
+    ``qemu`` is the argv prefix, ``accel`` QEMU's -accel value, ``console`` the log file of the serial console (None:
+    standard input and output), ``disk`` a second read-only disk (the payload, when it is booted by hand).
+    """
+
+    qemu: tuple[str, ...]
+    accel: str
+    image: Path
+    initrd: Path
+    root: Path
+    variant: Variant
+    sockets: Sockets
+    console: Path | None = None
+    disk: Path | None = None
+    parameters: tuple[str, ...] = ()
+
+    def by_hand(self, disk: Path) -> Machine:
+        """The same machine with its console on the terminal, which starts a shell instead of waiting for a port."""
+        return replace(self, console=None, disk=disk, parameters=(*self.parameters, "xdna.payload=/dev/vdb"))
+
+
+def kernel_command_line(machine: Machine) -> str:
+    """Parameters of the kernel under test.
+
+    A panic or an oops ends QEMU (panic=-1 with -no-reboot), an NMI on any CPU makes a hung kernel panic with a
+    backtrace, and a task that is stuck for 20 s is named on the console.
+    """
+    mode = MODES[machine.variant.address_mode]
+    words = [
+        "console=ttyS0 panic=-1 oops=panic tsc=reliable",
+        "root=/dev/vda ro rootfstype=erofs init=/init",
+        "unknown_nmi_panic apic_extnmi=all sysctl.kernel.hung_task_timeout_secs=20 printk.devkmsg=on",
+        *mode.append,
+        *machine.parameters,
+    ]
+    return " ".join(words)
+
+
+def qemu_argv(machine: Machine) -> list[str]:
+    """The whole command line. The guest's memory is a shared memfd: the NPU process reads it as a device would.
+
+    The IOMMU is made of two devices, because only then can the machine be saved later.
+    """
+    memory = f"{MEMORY_MB[machine.variant.profile]}M"
+    mode = MODES[machine.variant.address_mode]
+    npu = {
+        "driver": "vfio-user-pci",
+        "id": "npu",
+        "socket": {"type": "unix", "path": str(machine.sockets.npu)},
+        "bus": "pcie.0",
+        "addr": NPU_SLOT,
+    }
+    console = f"file,id=console,path={machine.console}" if machine.console else "stdio,id=console,signal=off"
+    # fmt: off
+    argv = [
+        *machine.qemu,
+        "-M", "q35,kernel-irqchip=split" if machine.accel.startswith("kvm") else "q35",
+        "-accel", machine.accel,
+        "-cpu", "max,-hypervisor,-la57",
+        "-smp", str(CPUS),
+        "-m", memory,
+        "-object", f"memory-backend-memfd,id=ram,size={memory},share=on",
+        "-machine", "memory-backend=ram",
+        "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "-device", "AMDVI-PCI,id=iommupci0,bus=pcie.0,addr=0x1",
+        "-device", f"amd-iommu,pci-id=iommupci0,{mode.iommu}",
+        "-device", json.dumps(npu),
+        "-chardev", console, "-serial", "chardev:console",
+        *_disk("root", machine.root, "0x7"),
+        "-device", "virtio-rng-pci,bus=pcie.0,addr=0x9",
+        "-qmp", f"unix:{machine.sockets.monitor},server=on,wait=off",
+        "-kernel", str(machine.image),
+        "-initrd", str(machine.initrd),
+        "-append", kernel_command_line(machine),
+    ]
+    if machine.disk:
+        argv += _disk("payload", machine.disk, "0x8")
+    else:
+        argv += [
+            "-chardev", f"socket,id=port,path={machine.sockets.port}",
+            "-device", "virtio-serial-pci,bus=pcie.0,addr=0x6",
+            "-device", "virtserialport,chardev=port,name=xdna",
+        ]
+    # fmt: on
+    return argv
+
+
+def _disk(name: str, path: Path, slot: str) -> list[str]:
+    blockdev = {"driver": "file", "node-name": name, "filename": str(path), "read-only": True}
+    return ["-blockdev", json.dumps(blockdev), "-device", f"virtio-blk-pci,drive={name},bus=pcie.0,addr={slot}"]
+
+
+def npu_argv(python: str, machine: Machine, log: Path) -> list[str]:
+    """The emulated NPU's own process."""
+    # fmt: off
+    return [
+        python, "-m", "harness.npu",
+        "--socket", str(machine.sockets.npu),
+        "--control", str(machine.sockets.control),
+        "--log", str(log),
+        "--npu", machine.variant.npu,
+        "--address-mode", machine.variant.address_mode.value,
+    ]
+    # fmt: on
+
+
+SCRIPT = """#!/bin/sh
+# Repeats this boot by hand, with the console on this terminal. Leave the shell to power off.
+set -eu
+sockets=$(mktemp -d)
+trap 'kill $npu $table 2>/dev/null || :; rm -rf "$sockets"' EXIT
+{npu} & npu=$!
+i=0; while [ ! -S "$sockets/npu" ]; do
+    i=$((i+1)); [ $i -lt 100 ] || {{ echo 'the emulated NPU did not start'; exit 3; }}; sleep 0.1
+done
+{python} -m harness.host.device_table "$sockets/qmp" "$sockets/control" & table=$!
+{qemu}
+"""
+
+
+def qemu_script(python: str, machine: Machine, payload: Path) -> str:
+    """A shell script that boots the same kernel with the same NPU, disk and payload by hand."""
+    marker = Sockets(Path("/SOCKETS"))
+    by_hand = replace(machine.by_hand(payload), sockets=marker)
+
+    def quoted(argv: list[str]) -> str:
+        return " \\\n    ".join(_with_sockets(word) for word in argv)
+
+    return SCRIPT.format(
+        npu=quoted(npu_argv(python, by_hand, Path("/dev/null"))),
+        python=shlex.quote(python),
+        qemu=quoted(qemu_argv(by_hand)),
+    )
+
+
+def _with_sockets(word: str) -> str:
+    """Quote for sh, but let $sockets be expanded where the sockets' folder stood."""
+    return '"$sockets"'.join(shlex.quote(part) if part else "" for part in word.split("/SOCKETS")) or "''"

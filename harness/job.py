@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What to run: one TOML per question, strict, and every default written out.
+
+pydantic does the checking: it names the place and the kind of a mistake, and its models are typed. (msgspec is
+faster, which matters for nothing here, and says less about what is wrong.)
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import UsageError
+from harness.model.judge import ATTEMPTS
+from harness.model.kernel import Profile
+from harness.model.known import KnownFailure
+from harness.model.variant import AddressMode, Variant
+
+Model = TypeVar("Model", bound=BaseModel)
+_TOML_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Job(_Strict):
+    """One question about one series. Paths are as the user wrote them, relative to where he stands."""
+
+    kernel: str = Field(min_length=1)
+    series: str = ""
+    base: str = ""
+    base_patch: str = ""
+    npu: Literal["npu1", "npu4", "npu5", "npu6"] = "npu4"
+    address_mode: AddressMode = AddressMode.SVA
+    profile: Profile = Profile.PLAIN
+    suite: Literal["heap"] = "heap"
+    select: str = ""
+    attempts: int = Field(default=ATTEMPTS, ge=2, le=ATTEMPTS)
+    test_seconds: float = Field(default=60.0, gt=0, le=3600)
+    boot_seconds: float = Field(default=90.0, gt=0, le=3600)
+
+    @property
+    def variant(self) -> Variant:
+        return Variant(npu=self.npu, address_mode=self.address_mode, profile=self.profile)
+
+
+class SeriesKnowledge(_Strict):
+    """``patches/<series>/series.toml``: what is known about a series. Never its code."""
+
+    title: str
+    message_ids: tuple[str, ...]
+    merged_in: str
+    commits: tuple[str, ...] = ()
+
+
+class _KnownEntry(_Strict):
+    reason: str = Field(min_length=1)
+    kernels: tuple[str, ...] = Field(min_length=1)
+    expires: date
+    test: str = ""
+    fingerprint: str = ""
+    rate: float | None = Field(default=None, gt=0, le=1)
+
+
+class _KnownFile(_Strict):
+    known: tuple[_KnownEntry, ...] = ()
+
+
+class Expectation(_Strict):
+    """``patches/<series>/expect.toml``: the tests that the series turns from failing to passing."""
+
+    fixed: tuple[str, ...]
+
+
+def read_toml(path: Path, model: type[Model], **overrides: object) -> Model:
+    """The file as ``model``; ``overrides`` that are not None replace its keys. Raises UsageError naming file and key."""
+    try:
+        data = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint="name an existing TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}", hint="mend the line that is named") from error
+    return check({**data, **_given(overrides)}, model, str(path))
+
+
+def _given(overrides: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in overrides.items() if value is not None}
+
+
+def check(data: dict[str, object], model: type[Model], where: str) -> Model:
+    """``data`` as ``model``; the first mistake becomes a UsageError in the user's words."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            names = [str(name) for name in model.model_fields]
+            near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(names)}"
+            raise UsageError(f"{where}: unknown key {key!r}", hint=hint) from error
+        raise UsageError(f"{where}: {key}: {first['msg']}", hint="mend that value") from error
+
+
+def read_known(path: Path) -> tuple[KnownFailure, ...]:
+    """Known failures; an entry names a test or a fingerprint, not both, not none."""
+    if not path.exists():
+        return ()
+    entries = read_toml(path, _KnownFile).known
+    for entry in entries:
+        if bool(entry.test) == bool(entry.fingerprint):
+            raise UsageError(
+                f"{path}: the entry {entry.reason!r} must name either a test or a fingerprint", hint="mend that entry"
+            )
+    return tuple(KnownFailure(**entry.model_dump()) for entry in entries)
+
+
+def write_job(job: Job) -> str:
+    """The job as TOML with every default written out; reading it back gives the same job."""
+    lines = ["# resolved job: 'xdna-harness run --job' on this file repeats the run"]
+    for key, value in job.model_dump(mode="json").items():
+        lines.append(f"{key} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, str):
+        return '"' + "".join(_TOML_ESCAPES.get(c, c) for c in value) + '"'
+    return repr(value)

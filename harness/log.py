@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Steps and progress, on standard error: a live line on a terminal, plain lines elsewhere.
+
+Text that comes from outside (subjects, console bytes) goes through :func:`printable` first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.text import Text
+
+_console = Console(stderr=True, highlight=False, soft_wrap=True)
+_depth = 0
+
+
+def printable(text: str) -> str:
+    """``text`` with every control, bidi and surrogate character made visible, so that it cannot drive a
+    terminal. Newlines and tabs stay."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def say(text: str, style: str = "") -> None:
+    """One line of information."""
+    _console.print(Text("  " * _depth + printable(text), style=style))
+
+
+def warn(text: str) -> None:
+    """One line that a person should not miss."""
+    say(f"warning: {text}", style="yellow")
+
+
+class Step:
+    """A running step; ``update`` tells how far it is."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self._status = _console.status(Text(printable(title))) if _console.is_terminal else None
+        self._last = time.monotonic()
+
+    def update(self, text: str) -> None:
+        """Show progress: at once on a terminal, as a line at most every 15 s elsewhere."""
+        if self._status is not None:
+            self._status.update(Text(printable(f"{self.title}: {text}")))
+        elif time.monotonic() - self._last > 15:
+            self._last = time.monotonic()
+            say(f"{self.title}: {text}")
+
+
+@contextmanager
+def step(title: str) -> Iterator[Step]:
+    """Announce a step, time it, and say how it ended. Steps may nest; only the outermost is animated."""
+    global _depth
+    running = Step(title)
+    started = time.monotonic()
+    animated = running._status if _depth == 0 else None
+    if animated is not None:
+        animated.start()
+    else:
+        say(title)
+    _depth += 1
+    outcome = "failed"
+    try:
+        yield running
+        outcome = "done"
+    finally:
+        _depth -= 1
+        if animated is not None:
+            animated.stop()
+        say(f"{title}: {outcome}, {time.monotonic() - started:.1f} s", style="" if outcome == "done" else "red")

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a run came to: everything a reporter needs, nothing it has to look up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.model.judge import Change, Judgement, Verdict
+from harness.model.result import Result
+
+
+@dataclass(frozen=True)
+class LaneReport:
+    """One lane on one variant: what was built, what it answered, what of that was known."""
+
+    name: str
+    kernel: str
+    results: tuple[Result, ...]
+    known: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The answer to a job.
+
+    ``facts`` are lines about how the answer was got (series, sources, QEMU, accelerator, sandbox), in order.
+    ``known`` maps a test id to the reasons that were hidden.
+    """
+
+    run: Path
+    title: str
+    judgement: Judgement
+    lanes: Mapping[str, LaneReport]
+    variant: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    trailers: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.judgement.verdict
+
+    @property
+    def known(self) -> dict[str, tuple[str, ...]]:
+        merged: dict[str, tuple[str, ...]] = {}
+        for lane in self.lanes.values():
+            for test, reasons in lane.known.items():
+                merged[test] = tuple(dict.fromkeys((*merged.get(test, ()), *reasons)))
+        return merged
+
+    def ids(self, change: Change) -> list[str]:
+        """Ids of the tests and stages that changed in this way, sorted."""
+        return sorted(self.judgement.ids(change))

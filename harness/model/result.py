@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What one question to one kernel was answered with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.model.finding import Finding
+
+
+class Outcome(StrEnum):
+    """How a test or a stage ended.
+
+    FAIL ran to its end and said no. LOST was announced and never reported: panic, hang, reset. ERROR: we could not
+    ask (emulation, QEMU, link, our own bug).
+    """
+
+    PASS = "PASS"
+    SKIP = "SKIP"
+    FAIL = "FAIL"
+    LOST = "LOST"
+    ERROR = "ERROR"
+
+
+RANK = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LOST: 2}
+"""Worse is higher. SKIP and ERROR have no rank: they are not answers."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number with its unit ("bytes", "messages")."""
+
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """One attempt at one test or stage.
+
+    ``id`` is a pytest node id relative to tests/target, or ``stage/<name>``. ``evidence`` is what a person needs to
+    believe it: assertion text, splat, console tail. ``seconds`` is wall time in the guest. ``only_findings``: the test
+    itself said yes, and only the kernel messages make it a FAIL.
+    """
+
+    id: str
+    outcome: Outcome
+    evidence: str = ""
+    attempt: int = 1
+    seconds: float = 0.0
+    findings: tuple[Finding, ...] = ()
+    only_findings: bool = False
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        return frozenset(finding.fingerprint for finding in self.findings)
+
+    @property
+    def is_stage(self) -> bool:
+        return self.id.startswith("stage/")

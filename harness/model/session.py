@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a target offers once a kernel runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class SuiteRequest:
+    """Which tests to run: ids (None: all that the suite has), pytest's -k expression, and how long each may take.
+
+    ``limit`` is in seconds and holds inside the target; a target that is silent for longer than that and some grace is
+    taken for lost. ``attempt`` counts from 1 and goes into every event, ``boot`` names the guest.
+    """
+
+    suite: str
+    tests: tuple[str, ...] | None = None
+    select: str = ""
+    attempt: int = 1
+    boot: int = 1
+    limit: float = 60.0
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The target stopped answering. ``ours``: the lab is at fault, not the kernel."""
+
+    ours: bool
+    evidence: str
+    console: str
+
+
+class SessionLost(Exception):
+    """Raised by a session whose target does not answer any more."""
+
+    def __init__(self, lost: Lost) -> None:
+        super().__init__(lost.evidence)
+        self.lost = lost
+
+
+class Session(Protocol):
+    """A target with the right kernel and driver, ready to run things. Raises SessionLost when it dies."""
+
+    release: str
+
+    def run(self, argv: Sequence[str], timeout: float = 60.0) -> tuple[int, str]: ...
+
+    def put(self, path: str, data: bytes, mode: int = 0o644) -> None: ...
+
+    def get(self, path: str) -> bytes: ...
+
+    def suite(self, request: SuiteRequest) -> Iterator[Mapping[str, Any]]:
+        """Run tests; yields the events of the port (see harness/README.md, "The port") as they come."""
+        ...
+
+    def console(self) -> str: ...
+
+    def alive(self) -> bool: ...
+
+    def capabilities(self) -> frozenset[str]: ...

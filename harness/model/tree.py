@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kernel source trees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Source:
+    """An unpacked kernel source as somebody shipped it; never written to.
+
+    ``spec`` is what the user wrote (``debian:7.3``); ``origin`` says what that came to (package and version, commit,
+    file hash); ``version`` is the Makefile's (``7.3.4``); ``key`` is a hash of what the content came from.
+    """
+
+    spec: str
+    origin: str
+    version: str
+    key: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A source with patches applied.
+
+    ``touched`` are the paths, relative to the tree, that differ from the source: what an incremental build must
+    look at again. A tree without patches is its source.
+    """
+
+    key: str
+    path: Path
+    source: Source
+    touched: frozenset[str] = frozenset()

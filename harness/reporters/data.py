@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Report -> report.json: for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from harness.model.judge import Change
+from harness.model.report import Report
+from harness.model.result import Result
+
+
+def render(report: Report) -> str:
+    """``verdict``, ``fixed``, ``regressed``, ``suspect``, ``flaky``, ``unanswered`` (lists of ids), ``known`` (ids),
+    ``reasons``, ``facts``, ``notes``, ``trailers``, and all answers of each lane."""
+    data = {
+        "verdict": report.verdict,
+        "title": report.title,
+        "reasons": list(report.judgement.reasons),
+        **{
+            change.value: report.ids(change)
+            for change in (Change.FIXED, Change.REGRESSED, Change.SUSPECT, Change.FLAKY, Change.UNANSWERED)
+        },
+        "known": sorted(report.known),
+        "known_reasons": {test: list(reasons) for test, reasons in report.known.items()},
+        "variant": report.variant,
+        "facts": dict(report.facts),
+        "notes": list(report.notes),
+        "trailers": list(report.trailers),
+        "lanes": {
+            name: {"kernel": lane.kernel, "results": [_result(r) for r in lane.results]}
+            for name, lane in report.lanes.items()
+        },
+    }
+    return json.dumps(data, indent=1) + "\n"
+
+
+def _result(result: Result) -> dict[str, Any]:
+    return {
+        "id": result.id,
+        "outcome": result.outcome,
+        "attempt": result.attempt,
+        "seconds": round(result.seconds, 3),
+        "evidence": result.evidence,
+        "findings": [{"kind": f.kind, "title": f.title, "fingerprint": f.fingerprint} for f in result.findings],
+        "measures": {name: {"value": m.value, "unit": m.unit} for name, m in result.measures.items()},
+    }

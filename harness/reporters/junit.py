@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Report -> JUnit, by junitparser: a failure is what somebody has to act on, and nothing else.
+
+JUnit has no lanes and no LOST. One suite carries the comparisons: regressed -> failure, or error of type LOST; not
+answered or suspect -> error of type ERROR; flaky, known, or failing on base too -> skipped, with the reason. What each
+lane said stands in the case's system-out.
+"""
+
+from __future__ import annotations
+
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+from harness.log import printable
+from harness.model.judge import Change, Comparison
+from harness.model.report import Report
+from harness.model.result import Outcome, Result
+
+Mark = Failure | Error | Skipped
+
+
+def render(report: Report) -> str:
+    """The XML as text. Control characters of a console are made visible: XML cannot carry them."""
+    suite = TestSuite(f"xdna-harness {report.variant}")
+    for name, text in {"verdict": str(report.verdict), "title": report.title, **report.facts}.items():
+        suite.add_property(name, printable(text))
+    for lane in report.lanes.values():
+        suite.add_property(f"kernel.{lane.name}", lane.kernel)
+    for comparison in report.judgement.comparisons:
+        suite.add_testcase(_case(report, comparison))
+    xml = JUnitXml("xdna-harness")
+    xml.add_testsuite(suite)
+    xml.update_statistics()
+    text = xml.tostring()
+    return text.decode() if isinstance(text, bytes) else str(text)
+
+
+def _case(report: Report, comparison: Comparison) -> TestCase:
+    file, _, name = comparison.id.rpartition("::")
+    case = TestCase(printable(name or comparison.id), classname=printable(file.removesuffix(".py") or "stage"))
+    answers = comparison.head or comparison.base
+    case.time = round(sum(r.seconds for r in comparison.head), 3)
+    mark = _mark(report, comparison, answers[0] if answers else None)
+    if mark is not None:
+        case.result = [mark]
+    case.system_out = printable("\n".join(f"{lane}: {_said(r)}" for lane, r in _both(comparison)))
+    return case
+
+
+def _both(comparison: Comparison) -> list[tuple[str, Result]]:
+    return [("base", r) for r in comparison.base] + [("head", r) for r in comparison.head]
+
+
+def _said(result: Result) -> str:
+    return f"attempt {result.attempt}: {result.outcome} {result.evidence}".rstrip()
+
+
+def _mark(report: Report, comparison: Comparison, answer: Result | None) -> Mark | None:
+    outcome = answer.outcome if answer else None
+    reason = printable(comparison.reason)
+    mark: Mark | None = None
+    if comparison.change is Change.REGRESSED:
+        bad = next((r for r in comparison.head if r.outcome is not Outcome.PASS), answer)
+        lost = bad is not None and bad.outcome is Outcome.LOST
+        mark = Error(reason, "LOST") if lost else Failure(reason, "FAIL")
+        mark.text = printable(bad.evidence if bad else "")
+    elif comparison.change in (Change.UNANSWERED, Change.SUSPECT):
+        mark = Error(reason, "ERROR" if comparison.change is Change.UNANSWERED else "SUSPECT")
+        mark.text = printable(answer.evidence if answer else "")
+    elif comparison.change is Change.FLAKY:
+        mark = Skipped(f"flaky: {reason}")
+    elif comparison.id in report.known:
+        mark = Skipped(printable(f"known failure: {'; '.join(report.known[comparison.id])}"))
+    elif outcome in (Outcome.FAIL, Outcome.LOST):
+        mark = Skipped(f"{outcome} on base too")
+    elif outcome is Outcome.SKIP and answer:
+        mark = Skipped(printable(answer.evidence))
+    return mark

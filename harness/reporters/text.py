@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Report -> text for a person: verdict, what got worse, what got better, where to look."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from harness.log import printable
+from harness.model.judge import Change, Comparison
+from harness.model.report import Report
+from harness.model.result import Outcome, Result
+
+EVIDENCE_LINES = 12
+
+
+def render(report: Report) -> str:
+    """Plain lines; nothing from outside reaches a terminal unescaped."""
+    lines = [f"{report.verdict}  {report.title}", f"  {_counts(report)}"]
+    lines += [f"  {reason}" for reason in report.judgement.reasons[:20]]
+    lines += _section(report, "worse", (Change.REGRESSED, Change.SUSPECT), evidence=True)
+    lines += _section(report, "unanswered", (Change.UNANSWERED,), evidence=True)
+    lines += _section(report, "flaky", (Change.FLAKY,), evidence=False)
+    lines += _section(report, "better", (Change.FIXED,), evidence=False)
+    if report.known:
+        lines += ["", "known failures:"]
+        lines += [f"  {test}: {'; '.join(reasons)}" for test, reasons in sorted(report.known.items())]
+    lines += _difference_free(report)
+    if report.trailers:
+        lines += ["", "trailers:", *(f"  {trailer}" for trailer in report.trailers)]
+    lines += ["", "how:", *(f"  {name}: {text}" for name, text in report.facts.items())]
+    lines += [f"  note: {note}" for note in report.notes]
+    lines += ["", f"where to look: {report.run}/report.json, junit.xml, <lane>/{report.variant}/boot-*/console.log"]
+    return printable("\n".join(lines)) + "\n"
+
+
+def _counts(report: Report) -> str:
+    parts = []
+    for name, lane in report.lanes.items():
+        outcomes = Counter(r.outcome for r in lane.results if r.attempt == 1 and not r.is_stage)
+        parts.append(f"{name}: " + (", ".join(f"{n} {o}" for o, n in sorted(outcomes.items())) or "no test ran"))
+    return "; ".join(parts)
+
+
+def _section(report: Report, title: str, changes: tuple[Change, ...], evidence: bool) -> list[str]:
+    chosen = sorted((c for c in report.judgement.comparisons if c.change in changes), key=lambda c: c.id)
+    if not chosen:
+        return []
+    lines = ["", f"{title}: {len(chosen)}"]
+    for comparison in chosen:
+        lines.append(f"  {comparison.id}: {comparison.reason}")
+        if evidence:
+            lines += [f"      {line}" for line in _evidence(comparison)]
+    return lines
+
+
+def _evidence(comparison: Comparison) -> list[str]:
+    """The first lines of the worst answer on head."""
+    answers = [r for r in comparison.head if r.outcome is not Outcome.PASS] or list(comparison.head)
+    if not answers or not answers[0].evidence:
+        return []
+    lines = headline_first(answers[0]).splitlines()
+    more = [f"... {len(lines) - EVIDENCE_LINES} more lines"] if len(lines) > EVIDENCE_LINES else []
+    return lines[:EVIDENCE_LINES] + more
+
+
+def headline_first(result: Result) -> str:
+    """Evidence with the titles of its findings in front: the splat's first line says most."""
+    titles = [f"{finding.kind}: {finding.title}" for finding in result.findings]
+    return "\n".join([*titles, result.evidence])
+
+
+def _difference_free(report: Report) -> list[str]:
+    """Tests that fail the same way on both lanes: not the series, but somebody may care."""
+    same = [
+        c
+        for c in report.judgement.comparisons
+        if c.change is Change.SAME and c.head and c.head[0].outcome in (Outcome.FAIL, Outcome.LOST)
+    ]
+    return ["", f"fails on base too: {len(same)}", *(f"  {c.id}" for c in same)] if same else []
