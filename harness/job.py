@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import UsageError
@@ -22,7 +23,6 @@ from harness.model.known import KnownFailure
 from harness.model.variant import AddressMode, Variant
 
 Model = TypeVar("Model", bound=BaseModel)
-_TOML_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 class _Strict(BaseModel):
@@ -98,7 +98,8 @@ def check(data: dict[str, object], model: type[Model], where: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is also a missing one: the misspelling says more.
+        first = min(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             names = [str(name) for name in model.model_fields]
@@ -123,13 +124,6 @@ def read_known(path: Path) -> tuple[KnownFailure, ...]:
 
 def write_job(job: Job) -> str:
     """The job as TOML with every default written out; reading it back gives the same job."""
-    lines = ["# resolved job: 'xdna-harness run --job' on this file repeats the run"]
-    for key, value in job.model_dump(mode="json").items():
-        lines.append(f"{key} = {_toml(value)}")
-    return "\n".join(lines) + "\n"
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, str):
-        return '"' + "".join(_TOML_ESCAPES.get(c, c) for c in value) + '"'
-    return repr(value)
+    return "# resolved job: 'xdna-harness run --job' on this file repeats the run\n" + tomli_w.dumps(
+        job.model_dump(mode="json")
+    )

@@ -10,46 +10,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness.engines.kbuild import BuildFailed, Kbuild
 from harness.errors import InfraError, PatchError, UsageError
-from harness.host.accel import Accelerator, measure
 from harness.host.data import data_folder
 from harness.host.fetch import fetch
-from harness.host.image import guest_image
-from harness.host.initrd import ivrs_initrd
-from harness.host.qemu import Qemu, find_qemu
 from harness.host.recorder import Recorder
 from harness.host.sandbox import Sandbox
 from harness.host.sources import resolve
 from harness.host.store import Store
 from harness.host.trees import make_tree
-from harness.host.vm import Machine, Sockets
-from harness.job import Job, SeriesKnowledge, check_job, read_toml, write_job
-from harness.lane import Broken, DriverSession, LaneRun, Question
+from harness.job import Job, SeriesKnowledge, read_toml, write_job
+from harness.lab import Lab
+from harness.lane import Broken, LaneRun, Question
 from harness.log import say, step, warn
 from harness.model.judge import judge
 from harness.model.kernel import Kernel
 from harness.model.report import Report
 from harness.model.series import Series
 from harness.model.tree import Tree
-from harness.plan import BASE, Lane, Plan, is_merged, plan, repetitions
+from harness.plan import BASE, HEAD, Lane, Plan, check_job, is_merged, plan, repetitions
 from harness.report import RUN_RECORDS, derive, known_failures, visible
-from harness.targets.emulated import Guest, open_session
-
-
-@dataclass(frozen=True)
-class Lab:
-    """What guests of this machine run on: found once per run, before the first boot."""
-
-    qemu: Qemu
-    accelerator: Accelerator
-    root: Path
-    initrd: Path
 
 
 class Run:
@@ -90,9 +74,10 @@ class Run:
         """Do everything; the report also of a run in which a stage failed. Raises UsageError and InfraError when
         there is nothing to report on."""
         started = time.monotonic()
-        self.fact("sandbox", self.sandbox.describe())
+        confined = f"make runs in {self.sandbox.kind}" if self.sandbox.isolated else self.sandbox.reason
+        self.fact("sandbox", confined)
         if not self.sandbox.isolated:
-            warn(self.sandbox.describe())
+            warn(confined)
         todo = self._plan()
         kernels = self._kernels(todo)
         if kernels is not None:
@@ -150,7 +135,8 @@ class Run:
 
     def _lane(self, name: str, folder: Path, kernel: Kernel, lab: Lab) -> LaneRun:
         question = Question(self.job.suite, self.job.select, self.job.test_seconds)
-        return LaneRun(kernel, folder, question, self._opener(kernel, lab))
+        opener = lab.opener(kernel, self.job.variant, self.job.boot_seconds)
+        return LaneRun(kernel, folder, question, opener)
 
     def _folder(self, lane: str) -> Path:
         return self.out / lane / self.job.variant.name
@@ -216,15 +202,10 @@ class Run:
         self._announce(lane, kernel)
         return kernel
 
-    def _lab(self) -> Lab:
-        qemu = find_qemu(self.store)
-        accelerator = measure(qemu, self.store)
-        self.fact("qemu", f"{qemu.version}, {qemu.origin}")
-        self.fact("accelerator", accelerator.reason)
-        return Lab(qemu, accelerator, guest_image(self.store), ivrs_initrd(self.store))
-
     def _cells(self, todo: Plan, kernels: Mapping[str, Kernel]) -> None:
-        lab = self._lab()
+        lab = Lab.prepare(self.store)
+        self.fact("qemu", f"{lab.qemu.version}, {lab.qemu.origin}")
+        self.fact("accelerator", lab.accelerator.reason)
         self.lanes = {n: self._lane(n, self._folder(n), kernel, lab) for n, kernel in kernels.items()}
         try:
             for cell in todo.cells:
@@ -252,29 +233,6 @@ class Run:
                 self.lanes[cell.lane].run(cell)
         answers = {n: visible(lane.results(), known, versions[n])[0] for n, lane in self.lanes.items()}
         say(f"judged: {judge(answers[BASE], answers[HEAD]).verdict}")
-
-    def _opener(self, kernel: Kernel, lab: Lab) -> _Opener:
-        machine = Machine(
-            qemu=tuple(lab.qemu.argv),
-            accel=lab.accelerator.name,
-            image=kernel.image,
-            initrd=lab.initrd,
-            root=lab.root,
-            variant=self.job.variant,
-            sockets=Sockets(Path("/SOCKETS")),
-        )
-        guest = Guest(data_folder("harness"), data_folder("tests/target"), self.job.boot_seconds)
-        return _Opener(machine, kernel, guest)
-
-
-@dataclass(frozen=True)
-class _Opener:
-    machine: Machine
-    kernel: Kernel
-    guest: Guest
-
-    def __call__(self, folder: Path) -> AbstractContextManager[DriverSession]:
-        return open_session(self.machine, self.kernel, self.guest, folder)
 
 
 def _stage_event(name: str, outcome: str, evidence: str) -> dict[str, Any]:

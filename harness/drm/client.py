@@ -9,8 +9,9 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -110,6 +111,15 @@ class Client:
         mapping = Mapping(start, size)
         self._mappings.append(mapping)
         return mapping
+
+    def mmap_call(self, handle: int, size: int, address: int) -> Callable[[], int]:
+        """The bare mmap of a buffer at ``address``, to be called later: the address or the negative errno.
+
+        The mapping is nobody's: :meth:`close` does not undo it.
+        """
+        offset = self.bo_info(handle).map_offset
+        flags = memory.MAP_SHARED | memory.MAP_FIXED
+        return partial(memory.try_mmap, address, size, memory.PROT_RW, flags, self.fd, offset)
 
     def unmap(self, mapping: Mapping) -> None:
         """munmap a mapping that :meth:`map_bo` made."""
@@ -221,6 +231,11 @@ class Client:
         """How many contexts the driver thinks firmware has, of all clients (npu_task_curr)."""
         data = self.get_info(Info.RESOURCE_INFO, ctypes.sizeof(structs.ResourceInfo))
         return int(structs.ResourceInfo.from_buffer_copy(data).npu_task_curr)
+
+    def fdinfo_bytes(self, name: str) -> int:
+        """A size that fdinfo shows for this driver, such as "heap-alloc" or "internal-alloc"."""
+        number, *unit = self.fdinfo()[f"amdxdna_accel_driver-{name}"].split()
+        return int(number) * {"": 1, "KiB": 1 << 10, "MiB": 1 << 20}["".join(unit)]
 
     def fdinfo(self) -> dict[str, str]:
         """/proc/self/fdinfo of this file, by key."""

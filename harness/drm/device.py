@@ -39,7 +39,7 @@ class Device:
         return self.sys.name
 
     def power(self, name: str) -> str:
-        """A file of the device's power folder, such as runtime_status or runtime_usage."""
+        """A file of the device's power folder, such as runtime_status."""
         return (self.sys / "power" / name).read_text().strip()
 
     def autosuspend_ms(self) -> int:
@@ -62,8 +62,7 @@ class Device:
             while self.power("runtime_status") != "suspended":
                 if time.monotonic() > deadline:
                     raise TimeoutError(
-                        f"runtime_status is {self.power('runtime_status')} after {timeout:.0f} s, "
-                        f"runtime_usage {self.power('runtime_usage')}"
+                        f"runtime_status is {self.power('runtime_status')} after {timeout:.0f} s"
                     )
                 time.sleep(0.01)
         finally:

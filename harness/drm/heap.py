@@ -81,6 +81,14 @@ class Heap:
         """Create a DEV BO in the heap: its handle. Raises OSError, EAGAIN when a chunk is missing."""
         return self.client.create_bo(BoType.DEV, size)
 
+    def allocate(self, size: int) -> int:
+        """Create a DEV BO as user space does: after EAGAIN, add a chunk and try again. Raises OSError."""
+        while True:
+            try:
+                return self.create_dev(size)
+            except BlockingIOError:
+                self.add_chunk()
+
     def view(self, dev: int, size: int) -> Mapping:
         """The memory of a DEV BO in this process, at the address that the driver tells."""
         return Mapping(self.client.bo_info(dev).vaddr, size)

@@ -35,12 +35,17 @@ _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _libc.munmap.restype = ctypes.c_int
 
 
-def mmap(address: int, size: int, prot: int, flags: int, fd: int = -1, offset: int = 0) -> int:
-    """mmap(2): the address of the mapping, in bytes. Raises OSError."""
+def try_mmap(address: int, size: int, prot: int, flags: int, fd: int, offset: int) -> int:
+    """mmap(2): the address of the mapping, or the negative errno. Does not raise."""
     result: int = _libc.mmap(address or None, size, prot, flags, fd, offset)
-    if result == _FAILED:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{os.strerror(number)} (mmap of {size:#x} bytes)")
+    return -ctypes.get_errno() if result == _FAILED else result
+
+
+def mmap(address: int, size: int, prot: int, flags: int, fd: int = -1, offset: int = 0) -> int:
+    """mmap(2): the address of the mapping. Raises OSError."""
+    result = try_mmap(address, size, prot, flags, fd, offset)
+    if result < 0:
+        raise OSError(-result, f"{os.strerror(-result)} (mmap of {size:#x} bytes)")
     return result
 
 

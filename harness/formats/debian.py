@@ -55,13 +55,14 @@ def parse_madison(text: str) -> list[tuple[str, str, bool]]:
     return [(row[0], row[1], row[2].endswith(" Sources")) for row in rows if len(row) == 3]
 
 
-def parse_simulation(text: str) -> list[Package]:
-    """The packages that ``apt-get --simulate install`` would install, by name."""
-    found = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) [^\n]*?\[(\w+)\]", text, re.MULTILINE)
-    return sorted(
-        (Package(name.partition(":")[0], version, arch) for name, version, arch in found),
-        key=lambda p: p.name,
-    )
+def parse_uris(text: str) -> list[Package]:
+    """The packages that ``apt-get --print-uris install`` would fetch, by name.
+
+    A line is ``'URI' name_version_arch.deb size hash``; the colon of an epoch is ``%3a`` in the file's name.
+    """
+    found = re.findall(r"^'[^']*' ([^\s_]+)_([^\s_]+)_(\w+)\.deb \d+ ", text, re.MULTILINE)
+    packages = (Package(name, version.replace("%3a", ":"), arch) for name, version, arch in found)
+    return sorted(packages, key=lambda package: package.name)
 
 
 def choose_mirror(targets: str) -> str | None:

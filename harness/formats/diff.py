@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads a git (or plain unified) diff far enough to name its files, blobs and hunks.
 
-The format is that of git-diff(1), "Generating patch text with -p". Nothing here decides whether a diff applies:
-git does that. This says what a diff touches, before git is let near a tree, and puts git's words into files and
-hunks.
+The format is that of git-diff(1), "Generating patch text with -p". Nothing here decides whether a diff
+applies: git does that. This says what a diff touches, before git is let near a tree, and puts git's words
+into files and hunks.
 """
 
 from __future__ import annotations

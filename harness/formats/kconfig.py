@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Kernel configuration fragments: what is asked of a kernel, why, and whether it was granted.
 
-A fragment is a list of ``CONFIG_NAME=value`` lines, and above each one a comment that says why. A comment that
-begins with ``optional:`` marks a symbol that some kernel versions do not have::
+A fragment is a list of ``CONFIG_NAME=value`` lines, and above each one a comment that says why. A comment
+that begins with ``optional:`` marks a symbol that some kernel versions do not have::
 
     # the driver's trace points, events/amdxdna
     CONFIG_FTRACE=y
@@ -25,8 +25,8 @@ _OPTIONAL = "optional:"
 
 @dataclass(frozen=True)
 class Setting:
-    """One symbol that is asked for. ``symbol`` has no ``CONFIG_``; ``value`` is as in a .config, ``n`` for off;
-    ``where`` is ``file:line``; ``optional`` means that a kernel without it will do."""
+    """One symbol that is asked for. ``symbol`` has no ``CONFIG_``; ``value`` is as in a .config, ``n`` for
+    off; ``where`` is ``file:line``; ``optional`` means that a kernel without it will do."""
 
     symbol: str
     value: str
@@ -47,7 +47,8 @@ class Mismatch:
 
 
 def parse_fragment(text: str, name: str) -> tuple[Setting, ...]:
-    """The settings of one fragment, in its order. :class:`UsageError` names the file and line that is wrong."""
+    """The settings of one fragment, in its order. :class:`UsageError` names the file and line that is
+    wrong."""
     settings: dict[str, Setting] = {}
     reason: list[str] = []
     for number, raw in enumerate(text.splitlines(), 1):
@@ -57,13 +58,16 @@ def parse_fragment(text: str, name: str) -> tuple[Setting, ...]:
         elif line.startswith("#"):
             if _UNSET.fullmatch(line):
                 raise UsageError(
-                    f"{where}: '{line}' would be read as a comment", hint="write CONFIG_NAME=n to switch it off"
+                    f"{where}: '{line}' would be read as a comment",
+                    hint="write CONFIG_NAME=n to switch it off",
                 )
             reason.append(line.lstrip("# "))
         else:
             setting = _setting(line, where, " ".join(reason))
             if setting.symbol in settings:
-                raise UsageError(f"{where}: CONFIG_{setting.symbol} is already set", hint="keep one of the two")
+                raise UsageError(
+                    f"{where}: CONFIG_{setting.symbol} is already set", hint="keep one of the two"
+                )
             settings[setting.symbol] = setting
             reason = []
     return tuple(settings.values())
@@ -72,12 +76,15 @@ def parse_fragment(text: str, name: str) -> tuple[Setting, ...]:
 def _setting(line: str, where: str, reason: str) -> Setting:
     match = _LINE.fullmatch(line)
     if match is None:
-        raise UsageError(f"{where}: cannot read '{line}'", hint='write CONFIG_NAME= and y, m, n, a number or "text"')
+        raise UsageError(
+            f"{where}: cannot read '{line}'", hint='write CONFIG_NAME= and y, m, n, a number or "text"'
+        )
     optional = reason.startswith(_OPTIONAL)
     reason = reason.removeprefix(_OPTIONAL).strip()
     if not reason:
         raise UsageError(
-            f"{where}: no reason above CONFIG_{match['symbol']}", hint="say why it is asked for in a comment above it"
+            f"{where}: no reason above CONFIG_{match['symbol']}",
+            hint="say why it is asked for in a comment above it",
         )
     return Setting(match["symbol"], match["value"], reason, where, optional)
 
@@ -100,7 +107,8 @@ def parse_config(text: str) -> Mapping[str, str]:
 
 
 def verify(settings: Iterable[Setting], config: str) -> tuple[Mismatch, ...]:
-    """What is asked and did not come out in ``config``, the text of a .config. An optional symbol may be off."""
+    """What is asked and did not come out in ``config``, the text of a .config. An optional symbol may be
+    off."""
     granted = parse_config(config)
     mismatches = (Mismatch(setting, granted.get(setting.symbol, "n")) for setting in settings)
     return tuple(

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads kernel messages: records of /dev/kmsg, or the text of a serial console. Both are hostile.
 
-/dev/kmsg (Documentation/ABI/testing/dev-kmsg, Linux 7.3): the priority is facility * 8 + level. The kernel's own
-facility is 0, and what user space writes there gets another one whatever it asks for, so a record can be believed.
-A console can not: user space writes to it too. Lines without the kernel's time stamp are dropped; a program that
-forges the stamp cannot be told from the kernel.
+/dev/kmsg (Documentation/ABI/testing/dev-kmsg, Linux 7.3): the priority is facility * 8 + level. The
+kernel's own facility is 0, and what user space writes there gets another one whatever it asks for, so a
+record can be believed. A console cannot: user space writes to it too. Lines without the kernel's time stamp
+are dropped; a program that forges the stamp cannot be told from the kernel.
 """
 
 from __future__ import annotations
@@ -12,22 +12,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from harness.log import printable
+
 MAX_LINE = 2000
 MAX_LINES = 200_000
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _STAMP = re.compile(r"(?:<\d{1,3}>)?\[ *\d{1,10}\.\d{6}\](?:\[ *[TC]\d+\])? ?")
 
 
 def kernel_lines(source: Iterable[Mapping[str, object]] | str) -> list[str]:
-    """The kernel's own lines, without time stamps, escape codes and control characters, cut to a sane length.
+    """The kernel's own lines, without time stamps and escape codes, control characters made visible, and
+    cut to a sane length and number.
 
-    A record is ``{"seq": n, "level": n, "time": s, "text": str}``; ``level`` may be the whole priority, and
-    ``facility`` may be given beside it. A record that is not the kernel's, or has no text, is dropped.
+    A record is ``{"seq": n, "level": n, "time": s, "text": str}``; ``level`` may be the whole priority, or
+    ``facility`` may stand beside it. A record that is not the kernel's, or has no text, is dropped.
     """
     lines = _console(source) if isinstance(source, str) else _records(source)
-    return [_clean(line) for line in lines[:MAX_LINES]]
+    return [printable(_ESCAPE.sub("", line[:MAX_LINE])).rstrip() for line in lines[:MAX_LINES]]
 
 
 def _records(records: Iterable[Mapping[str, object]]) -> list[str]:
@@ -43,13 +45,8 @@ def _records(records: Iterable[Mapping[str, object]]) -> list[str]:
 
 def _console(text: str) -> list[str]:
     lines: list[str] = []
-    for raw in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+    for raw in text.replace("\r", "\n").split("\n"):
         line = _ESCAPE.sub("", raw)
-        stamp = _STAMP.search(line)
-        if stamp:
+        if stamp := _STAMP.search(line):
             lines.append(line[stamp.end() :])
     return lines
-
-
-def _clean(line: str) -> str:
-    return _CONTROL.sub("", _ESCAPE.sub("", line[:MAX_LINE])).rstrip()

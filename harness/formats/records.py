@@ -5,7 +5,7 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
 
     stage        id, outcome, evidence, seconds                     apply, build, boot, probe
     boot         boot, attempt, release, accelerator, ...           a guest came up
-    suite-start  boot, attempt, tests                               the guest's own list of test ids
+    suite-start  boot, attempt, tests, kmsg                         the guest's own list of test ids
     test-start   boot, attempt, id, kmsg                            the test is LOST from here on until it reports
     test-end     boot, attempt, id, outcome, phase, text, duration, kmsg, counters, measures
     lost         boot, attempt, id, outcome (LOST|ERROR), evidence, console   written by the host
@@ -67,17 +67,16 @@ class _Fold:
     broken: bool = False
 
     def add(self, result: Result) -> None:
+        """Keep an answer. It replaces an ERROR of the same attempt: what could not be asked was asked again."""
+        asked_again = (result.id, result.attempt, Outcome.ERROR)
+        self.results[:] = [r for r in self.results if (r.id, r.attempt, r.outcome) != asked_again]
         self.results.append(result)
         self.last = len(self.results) - 1
         self.open = None
 
     def blame_last(self, findings: Sequence[Finding]) -> None:
         """Give messages that came between two tests to the one that ran before them."""
-        if not findings:
-            return
-        if self.last is None:
-            self.results.append(_with_findings(Result(KERNEL_LOG, Outcome.PASS), findings))
-        else:
+        if findings and self.last is not None:
             self.results[self.last] = _with_findings(self.results[self.last], findings)
 
     def cut(self) -> None:
@@ -137,6 +136,11 @@ def _boot(state: _Fold, event: Event) -> None:
 
 def _suite_start(state: _Fold, event: Event) -> None:
     state.planned.update(map(str, event["tests"]))
+    attempt = int(event["attempt"])
+    if not any(r.id == KERNEL_LOG and r.attempt == attempt for r in state.results):
+        state.results.append(Result(KERNEL_LOG, Outcome.PASS, attempt=attempt))
+    state.last = next(i for i, r in enumerate(state.results) if r.id == KERNEL_LOG and r.attempt == attempt)
+    state.blame_last(find_splats(event.get("kmsg", ())))
 
 
 def _test_start(state: _Fold, event: Event) -> None:

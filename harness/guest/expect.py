@@ -12,9 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from harness.drm.device import Device
+
 
 def name_of(number: int | None) -> str:
-    """EAGAIN for 11, and so on."""
+    """EAGAIN for 11, success for 0, and so on."""
+    if number == 0:
+        return "success"
     return errno.errorcode.get(number or 0, f"errno {number}")
 
 
@@ -38,6 +42,14 @@ def refused(number: int, what: str) -> Iterator[None]:
             raise AssertionError(f"{what}: expected {name_of(number)}, got {got}") from error
         return
     raise AssertionError(f"{what}: expected {name_of(number)}, got success")
+
+
+def falls_asleep(device: Device) -> None:
+    """The device must suspend now that nobody uses it: a reference that somebody kept prevents it."""
+    try:
+        device.suspend()
+    except TimeoutError as error:
+        raise AssertionError(f"the idle device does not suspend: {error}") from error
 
 
 def eventually(condition: Callable[[], bool], what: str, timeout: float = 5.0) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 Entry = Mapping[str, Any]
 """One entry of the NPU's log: n, t, channel, opcode, name, id, request, status, action; or n and event."""
 
+TROUBLE = frozenset({"heap-error", "protocol-error", "iommu-fault", "fault"})
+"""Events that say that somebody made a mistake (harness/npu/README.md)."""
+
 
 class Npu:
     """``ask`` is :meth:`harness.guest.port.Link.ask`."""
@@ -51,8 +54,8 @@ class Npu:
         return select(self.log(since), names)
 
     def trouble(self, since: int) -> list[Entry]:
-        """What the NPU found wrong since ``since``: heap bookkeeping errors and faults."""
-        return [entry for entry in self.log(since) if "event" in entry]
+        """What the NPU found wrong since ``since``: the driver's mistakes, and its own."""
+        return [entry for entry in self.log(since) if entry.get("event") in TROUBLE]
 
 
 def select(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:

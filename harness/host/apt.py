@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import InfraError
-from harness.formats.debian import Package, newest_first, parse_madison, parse_simulation
+from harness.formats.debian import Package, newest_first, parse_madison, parse_uris
 from harness.host import apt_config, proc
 from harness.host.apt_config import MIRROR_VARIABLE, redact
 from harness.host.store import Store
@@ -58,16 +58,16 @@ class PrivateApt:
         return self._madison([package], source=True).get(package, [])
 
     def resolve(self, packages: Sequence[str], suite: str) -> list[Package]:
-        """All that has to be unpacked for ``packages`` (names or patterns such as ``?essential``) to run, with
-        nothing installed before; ``suite`` is preferred, others may help out. InfraError when impossible."""
-        argv = ("apt-get", "--simulate", "--target-release", suite, "install", *packages)
-        return parse_simulation(self._ask(*argv))
+        """All that has to be unpacked for ``packages`` (names or patterns such as ``?essential``) to run
+        with nothing installed before. ``suite`` is preferred, others help out. InfraError when impossible."""
+        argv = ("apt-get", "--print-uris", "-qq", "--target-release", suite, "install", *packages)
+        return parse_uris(self._ask(*argv))
 
     def refresh(self, older_than: float = 0.0) -> bool:
         """Fetch the index if it is older than so many seconds; says whether it did.
 
-        When the mirror does not answer, an index that is there is good enough (with a warning); without one it
-        is an InfraError.
+        When the mirror does not answer, an index that is there is good enough (with a warning); without one
+        it is an InfraError.
         """
         with self._locked():
             return self._refresh(older_than)
@@ -122,8 +122,8 @@ class PrivateApt:
         return known
 
     def _fetch(self, argv: Sequence[str], pattern: str, what: str) -> list[Path]:
-        """Run a download in an empty folder, keep the files that match. After a failure the index is refreshed
-        and the download tried once more: the usual reason is that the mirror has moved on."""
+        """Run a download in an empty folder, keep the files that match. After a failure the index is
+        refreshed and the download tried once more: usually the mirror has moved on."""
         with step(what) as progress, self._locked():
             self._refresh(MAX_AGE)
             with tempfile.TemporaryDirectory(prefix="fetch.", dir=self._root) as name:

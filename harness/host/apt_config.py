@@ -24,8 +24,8 @@ _OWN_ACQUIRE = ("Acquire::IndexTargets", "Acquire::Languages", "Acquire::Changel
 def write(root: Path) -> tuple[bool, set[str]]:
     """Write apt.conf and our only .sources file below ``root``.
 
-    Returns whether lists fetched before are worthless now (another mirror), and the names of mirror and proxies,
-    for ``redact``. UsageError: no apt, no Debian mirror, no keyring.
+    Returns whether lists fetched before are worthless now (another mirror), and the names of mirror and
+    proxies, for ``redact``. UsageError: no apt, no Debian mirror, no keyring.
     """
     if '"' in str(root):
         raise UsageError(f"apt cannot work below {root}", hint="set XDG_CACHE_HOME to another path")
@@ -45,7 +45,7 @@ def write(root: Path) -> tuple[bool, set[str]]:
 
 
 def configuration(root: Path, system: str) -> str:
-    """Our apt.conf; ``system`` is what ``apt-config dump`` prints. Its hooks, pins and options are left out."""
+    """Our apt.conf; ``system`` is what ``apt-config dump`` prints. Its hooks and pins are left out."""
     acquire = (line for line in system.splitlines() if line.startswith("Acquire::"))
     kept = (line for line in acquire if not line.startswith(_OWN_ACQUIRE))
     own = {

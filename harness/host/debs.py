@@ -15,8 +15,8 @@ MERGED = ("bin", "sbin", "lib", "lib64")
 _UNPACK = """set -o pipefail; umask 022; root=$1; shift
 for deb; do
     dpkg-deb --fsys-tarfile "$deb" |
-    tar --extract --file=- --directory="$root" --keep-directory-symlink --no-same-owner --no-same-permissions ||
-        exit
+    tar --extract --file=- --directory="$root" --keep-directory-symlink \\
+        --no-same-owner --no-same-permissions || exit
 done"""
 
 

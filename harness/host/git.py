@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.errors import InfraError, PatchError, UsageError
 from harness.formats.diff import FileDiff, paths_of, place_of, read_diff
-from harness.formats.mail import has_headers
+from harness.formats.mail import has_headers, unix_lines
 from harness.host import proc
 from harness.log import printable
 from harness.model.series import Patch
@@ -69,12 +69,11 @@ def patch_id(diff: bytes) -> str:
 def diff_of(mail: bytes) -> bytes:
     """The diff that a mail carries, decoded, as ``git am`` would take it; a bare diff is returned as it is.
 
-    Line ends of the whole mail are made newlines first, as git mailsplit does.
+    A mail that came with carriage returns loses them first, as with git mailsplit.
     """
+    mail = unix_lines(mail)
     if not has_headers(mail):
         return mail
-    if b"\r\n" in mail:
-        mail = mail.replace(b"\r\n", b"\n")
     with _scratch() as folder:
         done = proc.run(
             ["git", "mailinfo", "--no-scissors", "message", "diff"],

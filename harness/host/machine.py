@@ -42,6 +42,14 @@ class Silence:
     console: str
 
 
+def write_script(machine: Machine, folder: Path, payload: Path) -> Path:
+    """Write qemu.sh, which repeats a boot by hand."""
+    script = folder / "qemu.sh"
+    script.write_text(qemu_script(sys.executable, machine, payload))
+    script.chmod(0o755)
+    return script
+
+
 class Boot:
     """A running guest. Use as a context manager; everything it started ends with it.
 
@@ -59,9 +67,7 @@ class Boot:
         self._npu: subprocess.Popen[bytes] | None = None
         self._monitor: Monitor | None = None
         self._mark = 0
-        script = folder / "qemu.sh"
-        script.write_text(qemu_script(sys.executable, self.machine, payload))
-        script.chmod(0o755)
+        write_script(self.machine, folder, payload)
 
     def __enter__(self) -> Boot:
         try:

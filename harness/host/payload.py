@@ -6,22 +6,29 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 
+from harness.host.vm import MODES
 from harness.model.kernel import Kernel
+from harness.model.variant import Variant
 
 FIRMWARE = ("1502_00", "17f0_10", "17f0_11")
 """Folders below amdnpu/ that aie2_pci.c asks for, by NPU generation. The emulated PSP takes any content."""
 
 
-def pack(kernel: Kernel, package: Path, suite: Path, options: Mapping[str, object]) -> bytes:
+def pack(kernel: Kernel, package: Path, suite: Path, variant: Variant) -> bytes:
     """The tar that the guest's bootstrap unpacks into /run/xdna.
 
     ``package`` is the folder of the harness package, ``suite`` the folder of the tests. Modules go to modules/ in
-    load order, as options.json says in "modules".
+    load order, as options.json says in "modules". Padded to whole sectors, so that it can be a disk too.
     """
-    names = [path.name for path in kernel.modules]
+    options = {
+        "npu": variant.npu,
+        "mode": variant.address_mode.value,
+        "target": variant.target,
+        "modules": [path.name for path in kernel.modules],
+        "parameters": " ".join(MODES[variant.address_mode].driver),
+    }
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         _add(tar, "harness/__init__.py", (package / "__init__.py").read_bytes())
@@ -32,7 +39,7 @@ def pack(kernel: Kernel, package: Path, suite: Path, options: Mapping[str, objec
             _add(tar, f"modules/{path.name}", path.read_bytes())
         for folder in FIRMWARE:
             _add(tar, f"firmware/amdnpu/{folder}/npu_7.sbin", b"emulated firmware\n" * 64)
-        _add(tar, "options.json", json.dumps({"modules": names, **options}).encode())
+        _add(tar, "options.json", json.dumps(options).encode())
     return buffer.getvalue()
 
 

@@ -151,6 +151,11 @@ def spawn(
         )
 
 
+def interactive(argv: Argv) -> int:
+    """Run a program on the person's own terminal until it ends by itself; returns its exit status."""
+    return subprocess.run([os.fspath(word) for word in argv], check=False).returncode
+
+
 def kill_group(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:
     """End a program that we started, and all it started: SIGTERM, then SIGKILL after ``grace`` seconds."""
     for number in (signal.SIGTERM, signal.SIGKILL):

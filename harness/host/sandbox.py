@@ -8,9 +8,9 @@ agree between trees.
 Three ways, tried in this order by :meth:`Sandbox.detect`:
 
 ``bwrap-root``  we are root: bubblewrap mounts with our privileges and the command runs as a user that owns
-                nothing else on this machine. In a user namespace it would be our root in disguise: it was seen
-                to write /proc/sys/kernel/printk, the files it leaves would be root's (a set-uid one too), and the
-                kernel exempts root from the limit on processes (kernel/fork.c, copy_process).
+                nothing else on this machine. In a user namespace it would be our root in disguise: it was
+                seen to write /proc/sys/kernel/printk, the files it leaves would be root's (a set-uid one
+                too), and the kernel exempts root from the limit on processes (kernel/fork.c, copy_process).
 ``bwrap``       an ordinary user: bubblewrap in a user namespace of its own, in which we are not root either.
 ``none``        neither works: the command runs plainly, with limits only; ``reason`` says why.
 """
@@ -44,9 +44,9 @@ Kind = Literal["bwrap-root", "bwrap", "none"]
 class Limits:
     """What a command may use. Bytes, except ``seconds`` (wall time) and ``processes``.
 
-    ``memory`` is address space per process: the linker needs 1 to 2 GiB for a debug kernel. What many processes
-    use together ends at the kernel's OOM killer, which is told to take these first. ``disk_reserve`` is what must
-    stay free where the build folder is.
+    ``memory`` is address space per process: the linker needs 1 to 2 GiB for a debug kernel. What many
+    processes use together ends at the kernel's OOM killer, which is told to take these first.
+    ``disk_reserve`` is what must stay free where the build folder is.
     """
 
     seconds: float
@@ -70,8 +70,9 @@ class Bind:
 class SandboxSpec:
     """One command's view of the world.
 
-    ``build`` is the only thing it can write to (and what of ``binds`` says so); later binds cover earlier ones, so
-    single files of the source can be replaced. ``env`` is the whole environment apart from PATH and HOME.
+    ``build`` is the only thing it can write to (and what of ``binds`` says so); later binds cover earlier
+    ones, so single files of the source can be replaced. ``env`` is the whole environment apart from PATH and
+    HOME.
     """
 
     build: Path
@@ -85,8 +86,8 @@ class SandboxSpec:
 class Sandbox:
     """How commands are confined on this machine. ``reason`` says why not better, for doctor and the report.
 
-    ``links`` are the top-level system folders that are symlinks here (``bin`` -> ``usr/bin``); ``folders`` those
-    that are real; ``etc`` the files of /etc that a compiler needs and that exist.
+    ``links`` are the top-level system folders that are symlinks here (``bin`` -> ``usr/bin``); ``folders``
+    those that are real; ``etc`` the files of /etc that a compiler needs and that exist.
     """
 
     kind: Kind
@@ -122,6 +123,15 @@ class Sandbox:
         """Whether there is any confinement, and with it the fixed paths."""
         return self.kind != "none"
 
+    def describe(self) -> str:
+        """One line for doctor and the report."""
+        how = {
+            "bwrap-root": f"bubblewrap, as user {ROOT_USER} without privileges",
+            "bwrap": "bubblewrap in a user namespace",
+            "none": self.reason,
+        }
+        return how[self.kind]
+
     def probe(self) -> None:
         """Run ``true`` inside; raises :class:`InfraError` when that is impossible."""
         with tempfile.TemporaryDirectory(prefix="xdna-sandbox-") as folder:
@@ -148,7 +158,7 @@ class Sandbox:
 
     def environment(self, spec: SandboxSpec) -> dict[str, str]:
         """The whole environment of the command."""
-        return {"PATH": PATH, "HOME": self.build_path(spec), "LC_ALL": "C.UTF-8", "TZ": "UTC", **spec.env}
+        return {"PATH": PATH, "HOME": self.build_path(spec), "LC_ALL": "C", "TZ": "UTC", **spec.env}
 
     def argv(self, command: Sequence[str], spec: SandboxSpec) -> list[str]:
         """The words that run ``command`` confined. Pure."""

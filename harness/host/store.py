@@ -112,6 +112,11 @@ class Store:
                     time.sleep(0.2)
             yield
 
+    def free_bytes(self) -> int:
+        """How much room is left where the cache is (or will be)."""
+        there = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
+        return shutil.disk_usage(there).free
+
     def clean(self) -> int:
         """Delete everything; returns the number of bytes that were freed."""
         if not self.root.exists():

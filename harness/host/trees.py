@@ -3,9 +3,10 @@
 
 Two keys, because two things are asked. *Where is the tree* is known before anything is applied: source and
 diffs, byte for byte. Not patch-ids: these ignore white space, also inside strings and in Makefiles, so two
-patches that make different kernels can share one. *What is in it* is known afterwards: the source's key and the
-content of each file that came out differently. That one is ``Tree.key``, on which kernels depend, so the same
-content is built once however it came about, and a series that undoes the base patch leads back to the source.
+patches that make different kernels can share one. *What is in it* is known afterwards: the source's key and
+the content of each file that came out differently. That one is ``Tree.key``, on which kernels depend, so the
+same content is built once however it came about, and a series that undoes the base patch leads back to the
+source.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def make_tree(source: Source, layers: Sequence[Patch], store: Store) -> Tree:
 
 
 def content_key(source: Source, changed: dict[str, str]) -> str:
-    """The key of a tree by what is in it: ``changed`` has the :func:`fingerprint` of each file that differs."""
+    """The key of a tree by what is in it: ``changed`` has the :func:`fingerprint` of each file that
+    differs."""
     return key_of(source=source.key, changed=sorted(changed.items()))
 
 
@@ -55,6 +57,11 @@ def fingerprint(path: Path) -> str:
     data = os.fsencode(os.readlink(path)) if stat.S_ISLNK(mode) else path.read_bytes()
     kind = "link" if stat.S_ISLNK(mode) else "program" if mode & stat.S_IXUSR else "file"
     return f"{kind} {hashlib.sha256(data).hexdigest()}"
+
+
+def fingerprints(tree: Tree) -> dict[str, str]:
+    """The :func:`fingerprint` of each file in which the tree differs from its source."""
+    return {name: fingerprint(tree.path / name) for name in sorted(tree.touched)}
 
 
 def _fill(folder: Path, source: Source, layers: Sequence[Patch]) -> None:
@@ -70,11 +77,13 @@ def _fill(folder: Path, source: Source, layers: Sequence[Patch]) -> None:
 
 
 def _link(source: Path, tree: Path) -> None:
-    """Copy folders, and hard-link files: 2 to 10 s for the 96 000 files of a kernel. Files are copied where links
-    are impossible: the source on another file system, or a user who may not link what is not theirs."""
+    """Copy folders, and hard-link files: 2 to 10 s for the 96 000 files of a kernel. Files are copied where
+    links are impossible: the source on another file system, or a user who may not link what is not theirs."""
     try:
         proc.run(
-            ["cp", "-a", "--link", "--", source, tree], what=f"linking the tree {source}", timeout=COPY_SECONDS
+            ["cp", "-a", "--link", "--", source, tree],
+            what=f"linking the tree {source}",
+            timeout=COPY_SECONDS,
         )
     except proc.CommandFailed as failed:
         text = failed.done.stderr

@@ -69,12 +69,12 @@ class Sockets:
 class Machine:
     """One virtual machine: what is booted, on what.
 
-    ``qemu`` is the argv prefix, ``accel`` QEMU's -accel value, ``console`` the log file of the serial console (None:
+    ``qemu`` is the argv prefix, ``accel`` QEMU's options for accelerator and CPU, ``console`` the log file of the serial console (None:
     standard input and output), ``disk`` a second read-only disk (the payload, when it is booted by hand).
     """
 
     qemu: tuple[str, ...]
-    accel: str
+    accel: tuple[str, ...]
     image: Path
     initrd: Path
     root: Path
@@ -124,9 +124,8 @@ def qemu_argv(machine: Machine) -> list[str]:
     # fmt: off
     argv = [
         *machine.qemu,
-        "-M", "q35,kernel-irqchip=split" if machine.accel.startswith("kvm") else "q35",
-        "-accel", machine.accel,
-        "-cpu", "max,-hypervisor,-la57",
+        "-M", "q35,kernel-irqchip=split" if "kvm" in machine.accel else "q35",
+        *machine.accel,
         "-smp", str(CPUS),
         "-m", memory,
         "-object", f"memory-backend-memfd,id=ram,size={memory},share=on",

@@ -8,7 +8,8 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """Which detector spoke. The names go into fingerprints and so into lists of known failures: never rename."""
+    """Which detector spoke. The names go into fingerprints and so into lists of known failures: never
+    rename."""
 
     KASAN = "KASAN"
     KFENCE = "KFENCE"
@@ -34,10 +35,10 @@ class Kind(StrEnum):
 class Finding:
     """One splat.
 
-    ``title`` is one line for a table. ``fingerprint`` is the kind and the first function names of the stack without
-    addresses and offsets ("KASAN:aie2_hwctx_fini:amdxdna_hwctx_destroy_rcu"), the same in every boot. ``text`` is
-    the whole splat, ``frames`` the function names it was made from and those below, innermost first. ``count`` says
-    how often the same one came.
+    ``title`` is one line for a table. ``fingerprint`` is the kind and the first function names of the stack
+    without addresses and offsets ("KASAN:aie2_hwctx_fini:amdxdna_hwctx_destroy_rcu"), the same in every
+    boot. ``text`` is the whole splat, ``frames`` the function names it was made from and those below,
+    innermost first. ``count`` says how often the same one came.
     """
 
     kind: Kind

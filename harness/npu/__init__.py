@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""An AMD NPU (AIE2 family) as the amdxdna driver sees it, served over vfio-user. See README.md beside this file.
+"""An AMD NPU (AIE2 family) as the amdxdna driver sees it, served over vfio-user. See README.md beside this
+file.
 
     generations.py   the NPUs as data, each figure with its place in the driver
     pci.py           configuration space and its capabilities

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The log: one JSON line per message and per event, in a file and in memory, numbered from 1.
 
-A message: {"n", "t", "channel", "opcode", "name", "id", "request", "status", "action"}. An event: {"n", "t", "event"}
-and what belongs to it. ``t`` is in seconds since the process started. Kinds of events: README.md.
+A message: {"n", "t", "channel", "opcode", "name", "id", "request", "status", "action"}. An event: {"n",
+"t", "event"} and what belongs to it. ``t`` is in seconds since the process started. Kinds of events:
+README.md.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The NPUs as data.
 
-Figures come from drivers/accel/amdxdna of Linux 7.3 (file named at each table). What the driver does not fix, because
-the firmware tells it (ring places, number of columns) or it never looks (BAR sizes), is marked "ours".
+Figures come from drivers/accel/amdxdna of Linux 7.3 (file named at each table). What the driver does not
+fix, because the firmware tells it (ring places, number of columns) or it never looks (BAR sizes), is
+marked "ours".
 """
 
 from __future__ import annotations
@@ -72,10 +73,11 @@ class SmuRegisters:
 class MailboxPlaces:
     """Where the firmware puts its channels.
 
-    ``bar`` and ``base``: BAR of the channel registers and its device address; ``sram`` and ``sram_base``: the same of
-    the rings; ``alive``: offset in SRAM of the pointer to the channel information, which lies at ``info``. Slot n has
-    its rings at ``rings + n * 0x2000`` (requests, then answers, 4 KiB each) and its registers at
-    ``registers + n * 0x100``. Slot 0 is the management channel, ``slots`` are those of contexts.
+    ``bar`` and ``base``: BAR of the channel registers and its device address; ``sram`` and ``sram_base``:
+    the same of the rings; ``alive``: offset in SRAM of the pointer to the channel information, which lies
+    at ``info``. Slot n has its rings at ``rings + n * 0x2000`` (requests, then answers, 4 KiB each) and
+    its registers at ``registers + n * 0x100``. Slot 0 is the management channel, ``slots`` are those of
+    contexts.
     """
 
     bar: int
@@ -91,7 +93,9 @@ class MailboxPlaces:
 
 @dataclass(frozen=True)
 class Array:
-    """The AIE array as QUERY_AIE_TILE_INFO tells it (ours; columns after the driver's aie2_max_col comments)."""
+    """The AIE array as QUERY_AIE_TILE_INFO tells it (ours; columns after the driver's aie2_max_col
+    comments).
+    """
 
     columns: int
     rows: int = 6
@@ -126,8 +130,8 @@ class Generation:
 
 NEVER = Protocol(1 << 16, 0)
 
-# npu4_regs.c; npu5_regs.c and npu6_regs.c hold the same addresses. Bases: MMNPU_APERTURE0 (BAR 0, registers and
-# mailbox), 1 (BAR 2, SRAM), 3 (BAR 4, PSP), 4 (BAR 5, SMU).
+# npu4_regs.c; npu5_regs.c and npu6_regs.c hold the same addresses. Bases: MMNPU_APERTURE0 (BAR 0,
+# registers and mailbox), 1 (BAR 2, SRAM), 3 (BAR 4, PSP), 4 (BAR 5, SMU).
 _NPU4_PSP = PspRegisters(
     command=Register(4, 0xAEC),
     argument0=Register(0, 0x10078),
@@ -188,8 +192,9 @@ def _npu4_family(name: str, revision: int, dev_revision: int) -> Generation:
     )
 
 
-# npu1_regs.c. Apertures: 0 at 0x3000000 (BAR 0: registers, PSP, SMU), 1 at 0x3080000 (BAR 2: SRAM), 2 at 0x30C0000
-# (BAR 4: mailbox). The alive pointer lies at the end of slot 15; only 6 contexts are allowed, so no slot meets it.
+# npu1_regs.c. Apertures: 0 at 0x3000000 (BAR 0: registers, PSP, SMU), 1 at 0x3080000 (BAR 2: SRAM), 2 at
+# 0x30C0000 (BAR 4: mailbox). The alive pointer lies at the end of slot 15; only 6 contexts are allowed, so
+# no slot meets it.
 _NPU1 = Generation(
     name="npu1",
     device=0x1502,

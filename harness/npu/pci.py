@@ -22,7 +22,9 @@ MSIX_BAR, MSIX_TABLE, MSIX_PBA = 1, 0x0, 0x1000
 
 
 class Capability:
-    """A capability: its id, its bytes after the two-byte header, and which of their bits software may write."""
+    """A capability: its id, its bytes after the two-byte header, and which of their bits software may
+    write.
+    """
 
     id = 0
 
@@ -35,7 +37,9 @@ class Capability:
 
 
 class PowerManagement(Capability):
-    """Version 3, no PME. No_Soft_Reset is set: the registers survive D3hot, as the driver expects of its PSP."""
+    """Version 3, no PME. No_Soft_Reset is set: the registers survive D3hot, as the driver expects of its
+    PSP.
+    """
 
     id = 0x01
 

@@ -9,7 +9,9 @@ from harness.npu.generations import Register
 
 
 class Registers:
-    """Values by (BAR, offset). ``on_unknown`` hears of every access to what was never defined, once per place."""
+    """Values by (BAR, offset). ``on_unknown`` hears of every access to what was never defined, once per
+    place.
+    """
 
     def __init__(self, on_unknown: Callable[[str], None]) -> None:
         self._values: dict[tuple[int, int], int] = {}
@@ -62,7 +64,9 @@ class Registers:
 
 
 class Storage:
-    """Plain memory behind a BAR that the device does not interpret (the MSI-X table, which QEMU keeps itself)."""
+    """Plain memory behind a BAR that the device does not interpret (the MSI-X table, which QEMU keeps
+    itself).
+    """
 
     def __init__(self, sizes: Mapping[int, int]) -> None:
         self._bars = {bar: bytearray(size) for bar, size in sizes.items()}

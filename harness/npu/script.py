@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Rules that make the device misbehave: decided by the test, while the guest runs.
 
-A rule names what it applies to, which of the matching occurrences, and what happens instead of a normal answer:
+A rule names what it applies to, which of the matching occurrences, and what happens instead of a normal
+answer:
 
     {"opcode": 0x115 | "ADD_HOST_BUFFER", "channel": "mgmt" | "ctx0", "context": 3,      mailbox messages
-     "psp": 1 | "VALIDATE"}  {"smu": 8 | "SET_HARD_DPM"}  {"boot": "dead"}                the rest of the device
-     "skip": 0, "count": 1 | null                  the skip-th to the (skip+count-1)-th occurrence, from 0; null: all
-     "status": int, "delay": seconds, "malform": kind, "drop": true
+     "psp": 1 | "VALIDATE"}  {"smu": 8 | "SET_HARD_DPM"}  {"boot": "dead"}                the rest of the
+     device "skip": 0, "count": 1 | null                  the skip-th to the (skip+count-1)-th occurrence,
+     from 0; null: all "status": int, "delay": seconds, "malform": kind, "drop": true
 
-Every rule counts the occurrences it matches from when it was set, on its own; the first rule that applies is used.
+Every rule counts the occurrences it matches from when it was set, on its own; the first rule that applies
+is used.
 """
 
 from __future__ import annotations
@@ -17,15 +19,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.npu.messages import BY_NAME
-from harness.npu.psp import PspCommand
-from harness.npu.smu import SmuCommand
+from harness.npu.codes import Opcode, PspCommand, SmuCommand
 
 MALFORMS = ("size", "id", "magic", "truncated", "zero", "tail", "tombstone")
 """Kinds of malformed answers: mailbox.py, Channel.answer."""
 BOOTS = ("dead",)
 _KEYS = frozenset(
-    {"opcode", "psp", "smu", "boot", "channel", "context", "skip", "count", "status", "delay", "malform", "drop"}
+    {
+        "opcode",
+        "psp",
+        "smu",
+        "boot",
+        "channel",
+        "context",
+        "skip",
+        "count",
+        "status",
+        "delay",
+        "malform",
+        "drop",
+    }
 )
 _ANSWER_KEYS = frozenset({"status", "delay", "malform", "drop"})
 
@@ -101,7 +114,9 @@ def parse_rule(raw: object) -> Rule:
         raise BadRule(f"a rule is an object, not {type(raw).__name__}")
     unknown = raw.keys() - _KEYS
     if unknown:
-        raise BadRule(f"a rule has no {', '.join(sorted(map(str, unknown)))}; it may have {', '.join(sorted(_KEYS))}")
+        raise BadRule(
+            f"a rule has no {', '.join(sorted(map(str, unknown)))}; it may have {', '.join(sorted(_KEYS))}"
+        )
     kinds = [key for key in ("opcode", "psp", "smu", "boot") if key in raw]
     if len(kinds) != 1:
         raise BadRule("a rule is about exactly one of opcode, psp, smu and boot")
@@ -131,14 +146,10 @@ def _number(kind: str, value: object) -> int | str:
     if kind == "boot":
         if value not in BOOTS:
             raise BadRule(f"boot is one of {', '.join(BOOTS)}, not {value!r}")
-        return "boot"
-    names: Mapping[str, int] = {
-        "opcode": BY_NAME,
-        "psp": {c.name: int(c) for c in PspCommand},
-        "smu": {c.name: int(c) for c in SmuCommand},
-    }[kind]
+        return str(value)
+    names = {"opcode": Opcode, "psp": PspCommand, "smu": SmuCommand}[kind].__members__
     if isinstance(value, str) and value in names:
-        return names[value]
+        return int(names[value])
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise BadRule(f"unknown {kind} {value!r}; known are {', '.join(sorted(names))}")

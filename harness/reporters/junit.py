@@ -8,6 +8,8 @@ lane said stands in the case's system-out.
 
 from __future__ import annotations
 
+from typing import Any
+
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from harness.log import printable
@@ -27,11 +29,10 @@ def render(report: Report) -> str:
         suite.add_property(f"kernel.{lane.name}", lane.kernel)
     for comparison in report.judgement.comparisons:
         suite.add_testcase(_case(report, comparison))
-    xml = JUnitXml("xdna-harness")
+    xml: Any = JUnitXml("xdna-harness")  # junitparser's document class is only half typed
     xml.add_testsuite(suite)
     xml.update_statistics()
-    text = xml.tostring()
-    return text.decode() if isinstance(text, bytes) else str(text)
+    return str(xml.tostring(), "utf-8")
 
 
 def _case(report: Report, comparison: Comparison) -> TestCase:

@@ -73,12 +73,12 @@ class EmulatedSession:
             message = self._receive(seconds, "the guest's hello")
         return str(message.get("release", ""))
 
-    def _command(self, name: str, timeout: float, **arguments: object) -> Any:
-        """One command of the agent and its value; an error of the agent is ours."""
+    def _command(self, name: str, wait: float, /, **arguments: object) -> Any:
+        """One command of the agent and its value, within ``wait`` seconds; an error of the agent is ours."""
         self._number += 1
         self._send({"cmd": name, "id": self._number, **arguments})
         while True:
-            message = self._receive(timeout, f"the answer to {name!r}")
+            message = self._receive(wait, f"the answer to {name!r}")
             if message.get("done") == self._number:
                 if "error" in message:
                     raise InfraError(f"the guest's agent refused {name!r}: {str(message['error']).strip()}")
@@ -168,11 +168,14 @@ class EmulatedSession:
     def _new_faults(self) -> list[dict[str, Any]]:
         """What the emulation met that it does not know, since the last look."""
         try:
-            faults = list(self.boot.npu.request("state").get("faults", []))
+            if int(self.boot.npu.request("state")["faults"]) <= self._seen_faults:
+                return []
+            log = self.boot.npu.request("log", since=0)
         except InfraError as error:
             raise self._lost(error.message) from None
+        faults = [entry for entry in log if entry.get("event") == "fault"]
         new, self._seen_faults = faults[self._seen_faults :], len(faults)
-        return [{"event": "fault", "what": str(f.get("what", f)) if isinstance(f, dict) else str(f)} for f in new]
+        return [{"event": "fault", "what": str(fault.get("what", fault))} for fault in new]
 
     def console(self) -> str:
         return self.boot.console()
@@ -193,11 +196,10 @@ def open_session(
     Raises SessionLost when the kernel does not come up, InfraError when QEMU or the NPU does not.
     """
     variant = machine.variant
-    options = {"npu": variant.npu, "mode": variant.address_mode.value, "target": variant.target}
-    payload = pack(kernel, guest.package, guest.suite, options)
+    payload = pack(kernel, guest.package, guest.suite, variant)
     folder.mkdir(parents=True, exist_ok=True)
     disk = folder / "payload.tar"
-    disk.write_bytes(payload + bytes(-len(payload) % 512))
+    disk.write_bytes(payload)
     with Boot(machine, folder, disk) as boot:
         session = EmulatedSession(boot, kernel, variant, guest.hello_seconds)
         boot.announce_device_table()

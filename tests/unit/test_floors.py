@@ -23,6 +23,7 @@ FLOORS = {
     "lane": 4,
     "report": 4,
     "run": 4,
+    "lab": 4,
     "doctor": 4,
     "shell": 4,
     "cli": 5,

@@ -238,7 +238,7 @@ def new_file(path: str, mode: str = "100644", body: str = "evil") -> bytes:
         (new_file("drv/.GIT/config"), "touches a .git folder"),
         (new_file("drv/link", "120000", "/etc"), "link or submodule"),
         (new_file("drv/sub", "160000", "Subproject commit " + "1" * 40), "link or submodule"),
-        (b"diff --git a/drv/a.c b/a.c\nsimilarity index 100%\nrename from drv/a.c\nrename to ../a.c\n", "outside"),
+        (b"diff --git a/f b/f\nsimilarity index 100%\nrename from drv/a.c\nrename to ../a.c\n", "outside"),
         (new_file("drv/x").replace(b"b/drv/x", b'"b/../\\170"'), "outside the source tree"),
     ],
 )  # fmt: skip

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tree -> Kernel, with the kernel's own build system.
+
+    kernels/<key>/build/         make's folder; the sandbox writes here
+    kernels/<key>/kernel.json    what we know of it; only we write here
+    kernels/<key>/make.log
+
+A key that is built is never built again. Another tree of the same source starts from a copy of a build folder
+that is there already (:mod:`harness.engines.seed` says when), and only what differs is compiled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.engines import seed as seeds
+from harness.engines.make import BuildFailed as BuildFailed
+from harness.engines.make import Make
+from harness.errors import UsageError
+from harness.formats import build_log, kconfig
+from harness.formats.modinfo import NotAModule, depends_of, load_order
+from harness.host import buildfolder, proc, toolchain
+from harness.host.sandbox import SOURCE, Bind, Sandbox
+from harness.host.store import Store, key_of
+from harness.host.trees import content_key, fingerprints
+from harness.log import step
+from harness.model.kernel import Kernel, Profile
+from harness.model.tree import Tree
+
+RECIPE = 1
+"""Part of each key: count up when the way of building changes what comes out."""
+DRIVER = "amdxdna"
+BUILD_SECONDS = 3600.0
+CONFIGURE_SECONDS = 300.0
+ASKED = "asked.config"
+IMAGE = "arch/x86/boot/bzImage"
+FRAGMENTS = {Profile.PLAIN: ("plain.config",), Profile.DEBUG: ("plain.config", "debug.config")}
+INTERMEDIATE = ("vmlinux.o", "vmlinux.a", ".tmp_vmlinux1", ".tmp_vmlinux2", "vmlinux.unstripped")
+"""Large, and made anew by every build, since each has a release of its own."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """kernel.json. ``family`` is a hash of what two kernels must share for one to start from the other:
+    source, configuration, toolchain, recipe. ``modules`` are in load order, relative to the build folder."""
+
+    family: str
+    release: str
+    profile: str
+    touched: dict[str, str]
+    modules: list[str]
+    seed: str | None
+
+
+class Kbuild:
+    """Builds kernels into ``store``; ``fragments`` is the folder with the kconfig fragments."""
+
+    def __init__(self, store: Store, sandbox: Sandbox, fragments: Path) -> None:
+        self.store = store
+        self.sandbox = sandbox
+        self.fragments = fragments
+
+    def settings(self, profile: Profile) -> tuple[kconfig.Setting, ...]:
+        """What the profile asks for, fragments merged."""
+        names = FRAGMENTS[profile]
+        texts = [(self.fragments / name).read_text() for name in names]
+        return kconfig.merge(
+            *(kconfig.parse_fragment(text, name) for text, name in zip(texts, names, strict=True))
+        )
+
+    def key(self, tree: Tree, profile: Profile) -> str:
+        """The kernel's key."""
+        return key_of(tree=tree.key, family=self._family(tree, profile))
+
+    def has(self, tree: Tree, profile: Profile) -> bool:
+        """Whether it is built already."""
+        return self.store.has("kernels", self.key(tree, profile))
+
+    def build(self, tree: Tree, profile: Profile) -> Kernel:
+        """The tree's kernel, built now if it is not in the store.
+
+        :class:`BuildFailed`: the tree does not build. :class:`UsageError`: the source folder is not clean, or
+        a kernel version has not what the fragments ask for. :class:`InfraError`: disk, memory, time, tools.
+        """
+        key = self.key(tree, profile)
+        if not self.store.has("kernels", key):
+            self._pristine_first(tree, profile)
+        entry = self.store.get("kernels", key, lambda folder: _Build(self, tree, profile, folder).make())
+        record = Record(**json.loads((entry / "kernel.json").read_text()))
+        build = entry / "build"
+        return Kernel(
+            key=key,
+            release=record.release,
+            profile=profile,
+            image=build / IMAGE,
+            modules=tuple(build / name for name in record.modules),
+            build=build,
+            log=entry / "make.log",
+        )
+
+    def _pristine_first(self, tree: Tree, profile: Profile) -> None:
+        """A tree that changes what make executes can be nobody's seed: give its lanes the source as one."""
+        if seeds.is_trusted(tree.touched) or self.seed_for(tree, profile) is not None:
+            return
+        source = Tree(content_key(tree.source, {}), tree.source.path, tree.source)
+        self.build(source, profile)
+
+    def seed_for(self, tree: Tree, profile: Profile) -> seeds.Seed | None:
+        """The built kernel to start from, if there is one. Without a sandbox there is none: paths then differ
+        between trees, and make would build everything anyway."""
+        if not self.sandbox.isolated:
+            return None
+        family, found = self._family(tree, profile), []
+        for path in sorted((self.store.root / "kernels").glob("*/kernel.json")):
+            record = Record(**json.loads(path.read_text()))
+            if record.family == family:
+                found.append(seeds.Seed(path.parent.name, record.touched))
+        return seeds.choose(found, fingerprints(tree))
+
+    def _family(self, tree: Tree, profile: Profile) -> str:
+        return key_of(
+            recipe=RECIPE,
+            source=tree.source.key,
+            config=kconfig.render(self.settings(profile)),
+            toolchain=toolchain.version(),
+            fixed_paths=self.sandbox.isolated,
+        )
+
+    def record(self, build: _Build, release: str, modules: Sequence[str]) -> Record:
+        """What is kept about a finished build."""
+        return Record(
+            family=self._family(build.tree, build.profile),
+            release=release,
+            profile=build.profile,
+            touched=fingerprints(build.tree),
+            modules=list(modules),
+            seed=build.seed.key if build.seed else None,
+        )
+
+
+class _Build:
+    """One kernel in the making, in ``folder``."""
+
+    def __init__(self, engine: Kbuild, tree: Tree, profile: Profile, folder: Path) -> None:
+        self.engine, self.tree, self.profile, self.folder = engine, tree, profile, folder
+        self.sandbox = engine.sandbox
+        self.key = engine.key(tree, profile)
+        self.local = f"-xdna-{self.key}"
+        self.seed = engine.seed_for(tree, profile)
+        self.differs_in_kconfig = False
+        self.build = folder / "build"
+        logs = engine.store.root / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        self.log = logs / f"{self.key}.log"  # survives a failure, which leaves nothing of the folder
+        self.ccache = engine.store.root / "ccache" / tree.source.key
+
+    def make(self) -> None:
+        """Fill the folder; from a seed if there is one, and in full if what that said is not beyond doubt."""
+        if self.seed is not None:
+            try:
+                self._make()
+                return
+            except BuildFailed as failed:
+                if failed.first and failed.first.file in self.tree.touched:
+                    raise
+            self.seed = None
+            proc.run(["rm", "-rf", "--", self.build, self.folder / "fresh"], what="clearing", timeout=600)
+        self._make()
+
+    def _make(self) -> None:
+        self.log.unlink(missing_ok=True)
+        how = "what differs from " + self.seed.key if self.seed else "in full"
+        with step(f"kernel {self.tree.source.version}{self.local} ({self.profile}, {how})") as progress:
+            make = self._start()
+            if self.seed is None or self.differs_in_kconfig:
+                self._configure(make)
+            make.run([f"-j{os.cpu_count() or 1}", "bzImage", "modules"], BUILD_SECONDS, progress)
+            release = self._release()
+            modules = self._modules()
+        buildfolder.drop(self.build, INTERMEDIATE)
+        buildfolder.output(self.build, IMAGE)
+        proc.run(["rm", "-rf", "--", self.folder / "fresh"], what="clearing", timeout=60)
+        self.log.replace(self.folder / "make.log")
+        record = self.engine.record(self, release, modules)
+        (self.folder / "kernel.json").write_text(json.dumps(asdict(record), indent=1))
+
+    def _start(self) -> Make:
+        """Lay the build folder, from the seed if there is one."""
+        fresh = self._from_seed(self.seed) if self.seed else ()
+        self.build.mkdir(exist_ok=True)
+        asked = self.build / ASKED
+        asked.unlink(missing_ok=True)
+        asked.write_text(kconfig.render(self.engine.settings(self.profile)))
+        self.sandbox.own(self.build)
+        return Make(self.sandbox, self.tree, self.build, self.log, self.local, self.ccache, fresh)
+
+    def _from_seed(self, seed: seeds.Seed) -> tuple[Bind, ...]:
+        """Copy the seed's build folder; returns the files that make must see as new."""
+        source, tree = self.tree.source.path, self.tree.path
+        differs = seeds.changed(seed, fingerprints(self.tree))
+        present = {name for name in differs if (tree / name).exists()}
+        added = [name for name in present if not seed.had(name, in_source=(source / name).exists())]
+        origin = self.engine.store.path("kernels", seed.key) / "build"
+        if seeds.shadows(added, buildfolder.dependency_files(origin)):
+            self.seed = None
+            return ()
+        self.differs_in_kconfig = any("Kconfig" in name for name in differs)
+        buildfolder.copy(origin, self.build)
+        buildfolder.drop(self.build, seeds.orphans(differs - present))
+        fresh = buildfolder.fresh_copies(tree, present, self.folder / "fresh")
+        return tuple(Bind(copy, f"{SOURCE}/{name}") for copy, name in fresh)
+
+    def _configure(self, make: Make) -> None:
+        """allnoconfig with what is asked; what was asked and did not come out is an error."""
+        make.run([f"KCONFIG_ALLCONFIG={make.inside(ASKED)}", "allnoconfig"], CONFIGURE_SECONDS)
+        config = buildfolder.output(self.build, ".config").read_text(errors="replace")
+        wrong = kconfig.verify(self.engine.settings(self.profile), config)
+        if wrong:
+            first = wrong[0]
+            message = f"{self.tree.source.origin}: {'; '.join(str(miss) for miss in wrong)}"
+            if self.tree.touched:
+                raise BuildFailed(message, build_log.BuildError("kconfig", "", 0, str(first)), self.log)
+            raise UsageError(
+                message, hint=f"change {first.setting.where}, or call the symbol optional there", log=self.log
+            )
+
+    def _release(self) -> str:
+        """What ``uname -r`` will say; it must carry our key."""
+        path = buildfolder.output(self.build, "include/config/kernel.release")
+        release = path.read_text(errors="replace").strip()
+        if not release.endswith(self.local) or len(release) > 64:
+            raise BuildFailed(f"the release string is {release!r}, not ...{self.local}", None, self.log)
+        return release
+
+    def _modules(self) -> tuple[str, ...]:
+        """The driver and what it needs, in load order, by the modules' own words."""
+        listed = buildfolder.output(self.build, "modules.order").read_text(errors="replace").split()
+        files = {Path(name).stem.replace("-", "_"): name.removesuffix(".o") for name in listed}
+        paths = {name: str(Path(file).with_suffix(".ko")) for name, file in files.items()}
+        try:
+            needs = {
+                name: depends_of(buildfolder.output(self.build, path).read_bytes())
+                for name, path in paths.items()
+            }
+            return tuple(paths[name] for name in load_order(DRIVER, needs))
+        except NotAModule as error:
+            raise BuildFailed(f"the driver's modules are not in order: {error}", None, self.log) from error

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One make in the sandbox: its words, its environment, and whose its failure is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.engines import seed as seeds
+from harness.errors import HarnessError, InfraError, UsageError
+from harness.formats import build_log
+from harness.host import buildfolder
+from harness.host.sandbox import Bind, Limits, Sandbox, SandboxSpec
+from harness.log import Step
+from harness.model.tree import Tree
+
+CCACHE = "/ccache"
+STAMPS = {
+    "KBUILD_BUILD_USER": "xdna",
+    "KBUILD_BUILD_HOST": "harness",
+    "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 1970",
+    "KBUILD_BUILD_VERSION": "1",
+}
+
+
+class BuildFailed(HarnessError):
+    """The tree does not build. ``first`` is the first error; whose fault it is the lanes decide."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, first: build_log.BuildError | None, log: Path) -> None:
+        super().__init__(message, hint="the log has the rest", log=log)
+        self.first = first
+
+
+@dataclass(frozen=True)
+class Make:
+    """make on a tree, into ``build``, with its output appended to ``log``. ``local`` ends the release string;
+    ``ccache`` is the compiler cache of the tree's source; ``fresh`` are files that cover those of the
+    tree."""
+
+    sandbox: Sandbox
+    tree: Tree
+    build: Path
+    log: Path
+    local: str
+    ccache: Path
+    fresh: tuple[Bind, ...] = ()
+
+    def run(self, words: Sequence[str], seconds: float, progress: Step | None = None) -> None:
+        """Make these targets. :class:`BuildFailed`, :class:`UsageError` (the source folder is not clean) or
+        :class:`InfraError` (disk, memory, time)."""
+        spec = self._spec(seconds)
+        source, build = self.sandbox.source_path(spec), self.sandbox.build_path(spec)
+        argv = ["make", "-C", source, f"O={build}", f"LOCALVERSION={self.local}", *words]
+        what = f"building {self.tree.source.version}{self.local}"
+        watch = _Watch(self.log, progress)
+        done = self.sandbox.run(argv, spec, what=what, log=self.log, check=False, poll=watch.look)
+        if done.status != 0:
+            raise self._failure(done.status)
+
+    def inside(self, name: str) -> str:
+        """What make calls a file of the build folder."""
+        return f"{self.sandbox.build_path(self._spec(0))}/{name}"
+
+    def _spec(self, seconds: float) -> SandboxSpec:
+        """One compiler cache per source, so that a hostile source spoils only its own; and only a tree that
+        runs nothing of a stranger's while it is built may write to it."""
+        limits = Limits(seconds=seconds)
+        if not self.sandbox.isolated:
+            env = {"CCACHE_DISABLE": "1", **STAMPS}
+            return SandboxSpec(self.build, limits, source=self.tree.path, env=env)
+        writable = seeds.is_trusted(self.tree.touched)
+        env = {"CCACHE_DIR": CCACHE, "CCACHE_DEPEND": "1", "CCACHE_MAXSIZE": "2G", **STAMPS}
+        if not writable:
+            env |= {"CCACHE_READONLY": "1", "CCACHE_TEMPDIR": "/tmp"}
+        self.ccache.mkdir(parents=True, exist_ok=True)
+        if writable:
+            self.sandbox.own(self.ccache)
+        binds = (*self.fresh, Bind(self.ccache, CCACHE, writable=writable))
+        return SandboxSpec(self.build, limits, source=self.tree.path, binds=binds, env=env)
+
+    def _failure(self, status: int) -> HarnessError:
+        text = buildfolder.read_log(self.log)
+        if build_log.source_is_unclean(text):
+            return UsageError(
+                f"somebody built inside {self.tree.source.origin}: make wants a clean source",
+                hint="run 'make mrproper' there, or name another source",
+            )
+        lacking = build_log.machine_failure(text)
+        first = build_log.first_error(text)
+        if lacking or status < 0:
+            return InfraError(
+                f"the build of {self.tree.source.version} was cut short: {lacking or f'signal {-status}'}",
+                hint="the log may say more",
+                log=self.log,
+                transient=lacking is not None,
+            )
+        return BuildFailed(f"does not build: {first or f'make ended with {status}'}", first, self.log)
+
+
+class _Watch:
+    """Tells a step how far make is, from its growing log."""
+
+    def __init__(self, log: Path, progress: Step | None) -> None:
+        self.log, self.progress = log, progress
+        self.offset, self.made = 0, 0
+
+    def look(self) -> None:
+        """Read what is new."""
+        if self.progress is None:
+            return
+        with self.log.open("rb") as stream:
+            stream.seek(self.offset)
+            new = stream.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self.offset += len(whole)
+        count, last = build_log.steps(whole.decode(errors="replace"))
+        self.made += count
+        if count:
+            self.progress.update(f"{self.made} files, {last}")

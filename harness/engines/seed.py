@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From which kernel that is built already can another one be made by building only what differs? Pure.
+
+make trusts modification times and Kbuild the ``.cmd`` files beside each object, so a copy of a build folder
+can go on with another tree if make sees as new every file in which the two trees may differ. What that does
+not cover is built in full: when in doubt, build everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+MOST_CHANGED = 300
+"""Each changed file is a mount of its own in the sandbox; a change larger than this is no small step
+anyway."""
+
+_DOCUMENT_SUFFIXES = (".rst", ".txt", ".yaml", ".md")
+_CODE_SUFFIXES = (".c", ".h", ".S")
+_HARMLESS_FOLDERS = (
+    "drivers/accel/",
+    "drivers/gpu/drm/scheduler/",
+    "drivers/iommu/",
+    "drivers/dma-buf/",
+    "include/drm/",
+    "include/uapi/drm/",
+)
+_PROGRAM_FOLDERS = (
+    "scripts/",
+    "tools/",
+    "usr/",
+    "certs/",
+    "arch/x86/tools/",
+    "arch/x86/boot/",
+    "arch/x86/entry/",
+)
+
+
+ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A built kernel: its key, and the files in which its tree differs from the source, with a hash of the
+    content that they have there, :data:`ABSENT` if they are not there."""
+
+    key: str
+    touched: Mapping[str, str]
+
+    def had(self, path: str, *, in_source: bool) -> bool:
+        """Whether its tree has the file; ``in_source``: whether the source has it."""
+        return self.touched[path] != ABSENT if path in self.touched else in_source
+
+
+def is_document(path: str) -> bool:
+    """Whether nothing in a build reads the file."""
+    return (
+        path.startswith("Documentation/")
+        or path in ("MAINTAINERS", "CREDITS")
+        or path.endswith(_DOCUMENT_SUFFIXES)
+    )
+
+
+def runs_at_build(path: str) -> bool:
+    """Whether changing the file can change what make *executes*: Makefiles, Kconfig, scripts, host programs.
+
+    The folders named above have no host programs, so their code is only ever compiled. A build folder or
+    compiler cache that was made while a stranger's commands ran is not taken for anybody else's kernel.
+    """
+    return not is_document(path) and not (
+        path.startswith(_HARMLESS_FOLDERS) and path.endswith(_CODE_SUFFIXES)
+    )
+
+
+def is_trusted(touched: Iterable[str]) -> bool:
+    """Whether a tree with these changes runs nothing at build time that the source does not run."""
+    return not any(runs_at_build(path) for path in touched)
+
+
+def is_doubtful(path: str) -> bool:
+    """Whether a change to the file can reach objects in a way that neither times nor ``.cmd`` files show."""
+    if is_document(path):
+        return False
+    if path.startswith(_PROGRAM_FOLDERS) or "/" not in path:
+        return True
+    name = PurePosixPath(path).name
+    if name in ("Makefile", "Kbuild") or name.startswith("Kconfig"):
+        return path.startswith(("arch/", "include/"))
+    return not path.endswith(_CODE_SUFFIXES)
+
+
+def changed(seed: Seed, touched: Mapping[str, str]) -> frozenset[str]:
+    """The paths in which a tree differs from the seed's tree, both made from the same source. ``touched`` is
+    the tree's, as in :class:`Seed`."""
+    paths = {path for path in (*seed.touched, *touched) if not is_document(path)}
+    return frozenset(path for path in paths if seed.touched.get(path) != touched.get(path))
+
+
+def choose(seeds: Iterable[Seed], touched: Mapping[str, str]) -> Seed | None:
+    """The trusted seed that leaves least to build; None when everything has to be built."""
+    fit = [
+        (len(differs), seed.key, seed)
+        for seed in seeds
+        if is_trusted(seed.touched)
+        and len(differs := changed(seed, touched)) <= MOST_CHANGED
+        and not any(is_doubtful(path) for path in differs)
+    ]
+    return min(fit, key=lambda entry: entry[:2])[2] if fit else None
+
+
+def orphans(absent: Iterable[str]) -> tuple[str, ...]:
+    """What to delete from the seed's build folder because its source is ``absent`` from the tree: make would
+    take an object without a source for finished."""
+    paths = [PurePosixPath(path) for path in absent if path.endswith((".c", ".S"))]
+    return tuple(
+        str(path.with_name(name))
+        for path in paths
+        for name in (f"{path.stem}.o", f".{path.stem}.o.cmd", f"{path.stem}.mod", f"{path.stem}.ko")
+    )
+
+
+def shadows(added: Iterable[str], dependencies: Iterable[bytes]) -> bool:
+    """Whether a header among ``added`` has the name of one that some object was made with: the object may now
+    mean the new one, and its ``.cmd`` file does not know."""
+    names = [b"/" + PurePosixPath(path).name.encode() for path in added if path.endswith(".h")]
+    if not names:
+        return False
+    return any(name + end in text for text in dependencies for name in names for end in (b" ", b"\n", b")"))

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a kernel module says of itself, read from the .ko (ELF-64, little endian; kernel:
+include/linux/moduleparam.h).
+
+A module is made by a stranger's patch, so every offset is checked.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+
+
+class NotAModule(ValueError):
+    """The bytes are not a kernel module."""
+
+
+def section(elf: bytes, name: str) -> bytes:
+    """The content of the first section of this name. :class:`NotAModule` when there is none or it is cut
+    short."""
+    try:
+        ident, *_, offset, _, _, _, _, size, count, names_index = _HEADER.unpack_from(elf)
+        if ident[:6] != b"\x7fELF\x02\x01" or size != _SECTION.size:
+            raise NotAModule("not an ELF-64 file of this machine")
+        sections = [_SECTION.unpack_from(elf, offset + number * size) for number in range(count)]
+        names = _content(elf, sections[names_index])
+        for entry in sections:
+            if names[entry[0] : entry[0] + len(name) + 1] == name.encode() + b"\0":
+                return _content(elf, entry)
+    except (struct.error, IndexError) as error:
+        raise NotAModule(f"a damaged ELF file: {error}") from error
+    raise NotAModule(f"no section {name}")
+
+
+def _content(elf: bytes, entry: Sequence[int]) -> bytes:
+    start, size = entry[4], entry[5]
+    if start + size > len(elf):
+        raise NotAModule("a damaged ELF file: a section reaches over its end")
+    return elf[start : start + size]
+
+
+def modinfo(elf: bytes) -> Mapping[str, str]:
+    """The module's ``name=value`` pairs; of repeated names the first."""
+    pairs: dict[str, str] = {}
+    for line in section(elf, ".modinfo").split(b"\0"):
+        name, equals, value = line.decode(errors="replace").partition("=")
+        if equals:
+            pairs.setdefault(name, value)
+    return pairs
+
+
+def load_order(wanted: str, depends: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The modules that ``wanted`` needs, each after what it depends on, ``wanted`` last.
+
+    ``depends`` maps each module that exists to what it needs; names with ``_``. :class:`NotAModule` when
+    something is missing or needs itself.
+    """
+    order: dict[str, None] = {}
+    open_: list[str] = []
+
+    def add(name: str) -> None:
+        if name in order:
+            return
+        if name in open_:
+            raise NotAModule(f"modules need each other: {' -> '.join([*open_, name])}")
+        if name not in depends:
+            raise NotAModule(f"module {name} was not built" + (f", {open_[-1]} needs it" if open_ else ""))
+        open_.append(name)
+        for other in depends[name]:
+            add(other)
+        order[open_.pop()] = None
+
+    add(wanted)
+    return tuple(order)
+
+
+def depends_of(elf: bytes) -> tuple[str, ...]:
+    """The modules this one needs, names with ``_``."""
+    return tuple(name.replace("-", "_") for name in modinfo(elf).get("depends", "").split(",") if name)

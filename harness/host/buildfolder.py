@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The folder that make writes to. Its content is a stranger's: links are not followed, only plain files are
+read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from harness.errors import InfraError
+from harness.host import proc
+
+COPY_SECONDS = 600.0
+
+
+def copy(seed: Path, build: Path) -> None:
+    """A copy with all times and owners, so that make sees nothing new in it; shares blocks where the disk
+    can."""
+    proc.run(["cp", "-a", "--reflink=auto", "--", seed, build], what=f"copying {seed}", timeout=COPY_SECONDS)
+
+
+def fresh_copies(tree: Path, names: Iterable[str], into: Path) -> Iterator[tuple[Path, str]]:
+    """Copy those of ``names`` that the tree has to ``into``; yields (copy, name). The copies are new: make
+    takes them for changed, while the tree's own files, hard links to the pristine source, stay as old as they
+    are."""
+    for name in sorted(names):
+        source = tree / name
+        if source.is_symlink() or not source.is_file():
+            continue
+        target = into / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+        target.chmod(0o755 if source.stat().st_mode & stat.S_IXUSR else 0o644)
+        yield target, name
+
+
+def output(build: Path, name: str) -> Path:
+    """A file that make has made. A link, a pipe or a missing file is an :class:`InfraError`: the build
+    lied."""
+    path = build / name
+    at = build
+    for part in Path(name).parts:
+        at /= part
+        if at.is_symlink():
+            raise InfraError(
+                f"the build left a link where a file should be: {name}", hint="look at its Makefiles"
+            )
+    if not path.is_file():
+        raise InfraError(f"the build said it was done, but there is no {name}", hint="look at its log")
+    return path
+
+
+def drop(build: Path, names: Iterable[str]) -> None:
+    """Remove files, missing ones too."""
+    for name in names:
+        (build / name).unlink(missing_ok=True)
+
+
+def dependency_files(build: Path) -> Iterator[bytes]:
+    """The content of each ``.cmd`` file: the command that made a file, and all that it read."""
+    for place, _, files in os.walk(build):
+        for name in files:
+            path = Path(place, name)
+            if name.endswith(".cmd") and not path.is_symlink() and path.is_file():
+                yield path.read_bytes()
+
+
+def read_log(path: Path, limit: int = 64 << 20) -> str:
+    """What make wrote, but not more than this: a Makefile may write without end."""
+    with path.open("rb") as stream:
+        return stream.read(limit).decode(errors="replace")

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From a mail to a verdict, with real make, real QEMU and the real driver: who must act, and why."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import KERNEL, Edit, Harness, Plant, Ran
+from harness.job import Expectation, read_toml
+
+DRIVER = "drivers/accel/amdxdna"
+EXPECTED = read_toml(Path(__file__).parents[2] / "patches" / "expandable-heap" / "expect.toml", Expectation).fixed
+PANIC = Edit(
+    f"{DRIVER}/amdxdna_pci_drv.c",
+    r"static int amdxdna_probe\([^{]*?\)\n\{\n",
+    r'\g<0>\tpanic("planted: panic at probe");\n',
+)
+HANG = Edit(
+    f"{DRIVER}/amdxdna_gem.c",
+    r"int amdxdna_drm_sync_bo_ioctl\([^{]*?\)\n\{\n",
+    r"\g<0>\tlocal_irq_disable();\n\tfor (;;)\n\t\tcpu_relax();\n",
+)
+NO_COMPILE = Edit(f"{DRIVER}/amdxdna_gem.c", r"\Z", "\nint planted_error(void) { return planted_name; }\n")
+OPENS = "test_e01 or test_l07 or test_e31"
+
+pytestmark = [pytest.mark.kernel, pytest.mark.qemu]
+
+
+def last_line(ran: Ran) -> str:
+    return ran.stdout.strip().splitlines()[-1]
+
+
+def test_series_on_a_base_without_it_is_good_and_fixes_exactly_what_it_should(
+    harness: Harness, real_series: Path
+) -> None:
+    reverse = real_series / "expandable-heap.reverse.patch"
+    ran = harness("run", real_series / "expandable-heap.v2.mbox", "--kernel", KERNEL, "--base-patch", reverse)
+    assert ran.status == 0, ran
+    assert last_line(ran) == f"{ran.out}: GOOD"
+    assert ran.report["fixed"] == sorted(EXPECTED)
+    assert ran.report["regressed"] == []
+
+
+def test_taking_the_series_out_is_bad_and_breaks_exactly_the_same(harness: Harness, real_series: Path) -> None:
+    ran = harness("run", real_series / "expandable-heap.reverse.patch", "--kernel", KERNEL)
+    assert ran.status == 1, ran
+    assert last_line(ran) == f"{ran.out}: BAD"
+    assert ran.report["regressed"] == sorted(EXPECTED)
+
+
+def test_a_harmless_real_series_is_good(harness: Harness, real_series: Path) -> None:
+    ran = harness("run", real_series / "forward-01-hold-cu-bo-refs.mbox", "--kernel", KERNEL)
+    assert ran.status == 0, ran
+    assert ran.report["verdict"] == "GOOD"
+
+
+def test_does_not_compile(harness: Harness, plant: Plant) -> None:
+    ran = harness("run", plant("break the build", NO_COMPILE), "--kernel", KERNEL)
+    assert ran.status == 1, ran
+    assert re.search(r"amdxdna_gem\.c:\d+:\d+: error: .*planted_name", ran.stdout), ran
+    assert ran.report["regressed"] == ["stage/build"]
+
+
+def test_panics_at_module_load(harness: Harness, plant: Plant) -> None:
+    ran = harness("run", plant("panic at probe", PANIC), "--kernel", KERNEL, "-k", OPENS)
+    assert ran.status == 1, ran
+    assert ran.report["regressed"] == ["stage/probe"]
+    assert "planted: panic at probe" in ran.stdout
+
+
+def test_hangs_in_a_test_with_interrupts_off(harness: Harness, plant: Plant, tmp_path: Path) -> None:
+    job = tmp_path / "hang.toml"
+    job.write_text(f'kernel = "{KERNEL}"\ntest_seconds = 10\nselect = "{OPENS}"\n')
+    ran = harness("run", plant("hang in sync", HANG), "--job", job)
+    assert ran.status == 1, ran
+    lost = [r for r in ran.report["lanes"]["head"]["results"] if r["outcome"] == "LOST"]
+    assert {r["id"] for r in lost} == set(ran.report["regressed"])
+    assert "test_e31" in ran.stdout
+    assert "amdxdna_drm_sync_bo_ioctl" in lost[0]["evidence"]
+    assert {r["outcome"] for r in ran.report["lanes"]["head"]["results"] if "test_e01" in r["id"]} == {"PASS"}

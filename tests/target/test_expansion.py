@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The device heap grows chunk by chunk: what CREATE_BO, mmap and SYNC_BO answer. No hardware context needed.
+
+Expected is what the driver does with the series "expandable device heap" (Linux 7.2).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from harness.drm.client import Client
+from harness.drm.heap import CHUNK, DEVICE_BASE, MAX_HEAP, MIB, Heap
+from harness.drm.structs import INVALID
+from harness.guest.expect import eventually, refused, works
+
+EXPANDING = pytest.mark.generations("npu4", "npu5", "npu6")
+"""NPU1's heap has one chunk only (npu1_regs.c, dev_heap_max_size)."""
+
+
+def test_e01_first_chunk(heap: Heap) -> None:
+    """E01: a 64 MiB chunk is the heap's first, and a DEV BO begins where it is mapped.
+
+    Source: amdxdna_gem.c, amdxdna_drm_create_dev_heap_bo().
+    """
+    with works("first chunk"):
+        chunk = heap.add_chunk()
+    assert heap.client.bo_info(chunk.handle).xdna_addr == DEVICE_BASE
+    with works("DEV BO of 4 KiB"):
+        dev = heap.create_dev(4096)
+    info = heap.client.bo_info(dev)
+    assert (info.xdna_addr, info.vaddr) == (DEVICE_BASE, heap.base)
+    assert info.map_offset == INVALID, "a DEV BO must not be mapped by itself"
+
+
+@pytest.mark.parametrize("size", [0, 4096, CHUNK + 4096])
+def test_e02_wrong_chunk_size(heap: Heap, size: int) -> None:
+    """E02: a heap chunk that is no multiple of 64 MiB is refused, and counts nowhere.
+
+    Source: amdxdna_gem.c, amdxdna_drm_create_dev_heap_bo().
+    """
+    with refused(errno.EINVAL, f"chunk of {size} bytes"):
+        heap.create_chunk(size)
+    assert heap.client.usage().total == 0
+
+
+@EXPANDING
+def test_e03_second_chunk(heap: Heap) -> None:
+    """E03: a second chunk is accepted and follows the first in the NPU's address space.
+
+    Source: amdxdna_gem.c, amdxdna_drm_create_dev_heap_bo(); before the series EBUSY.
+    """
+    with works("first chunk"):
+        heap.create_chunk()
+    with works("second chunk"):
+        second = heap.create_chunk()
+    assert heap.client.bo_info(second.handle).xdna_addr == DEVICE_BASE + CHUNK
+
+
+@EXPANDING
+def test_e04_chunks_until_full(heap: Heap) -> None:
+    """E04: eight chunks fill the heap; a ninth is refused, changes nothing, and disturbs nobody.
+
+    Source: amdxdna_gem.c, amdxdna_drm_create_dev_heap_bo(); npu4_regs.c, dev_heap_max_size.
+    """
+    with works("first chunk and a DEV BO"):
+        heap.add_chunk()
+        view = heap.view(heap.create_dev(4096), 4096)
+    view.write(0, b"before")
+    for number in range(2, MAX_HEAP // CHUNK + 1):
+        with works(f"chunk {number}"):
+            heap.create_chunk()
+    with refused(errno.ENOSPC, "chunk 9"):
+        heap.create_chunk()
+    assert heap.client.usage().total == MAX_HEAP
+    assert view.read(0, 6) == b"before"
+    with works("DEV BO after the refused chunk"):
+        heap.create_dev(4096)
+
+
+@EXPANDING
+def test_e06_large_chunks(open_client: Callable[[], Client]) -> None:
+    """E06: a chunk may be several times 64 MiB, but not larger than the largest heap.
+
+    Source: amdxdna_gem.c, amdxdna_drm_create_dev_heap_bo(); before the series there was no maximum.
+    """
+    first = Heap(open_client())
+    with works("chunk of 128 MiB"):
+        first.create_chunk(2 * CHUNK)
+    with works("chunk behind it"):
+        behind = first.create_chunk()
+    assert first.client.bo_info(behind.handle).xdna_addr == DEVICE_BASE + 2 * CHUNK
+    second = Heap(open_client())
+    with refused(errno.ENOSPC, "chunk of 576 MiB"):
+        second.create_chunk(MAX_HEAP + CHUNK)
+    assert second.client.fdinfo_bytes("internal-alloc") == 0
+
+
+@EXPANDING
+@pytest.mark.modes("sva")  # elsewhere all pages are there at creation: seconds, and nothing more to learn
+def test_e06_largest_chunk(heap: Heap) -> None:
+    """E06: one chunk may be the whole heap; then nothing fits behind it.
+
+    Source: amdxdna_gem.c, amdxdna_drm_create_dev_heap_bo().
+    """
+    with works("chunk of 512 MiB"):
+        heap.create_chunk(MAX_HEAP)
+    with refused(errno.ENOSPC, "chunk behind it"):
+        heap.create_chunk()
+
+
+def test_e07_no_heap(client: Client) -> None:
+    """E07: a DEV BO without any heap asks for one.
+
+    Source: amdxdna_gem.c, amdxdna_init_dev_bo(); before the series EINVAL.
+    """
+    with refused(errno.EAGAIN, "DEV BO on an empty client"):
+        Heap(client).create_dev(4096)
+
+
+def test_e08_unmapped_heap(heap: Heap) -> None:
+    """E08: a chunk that was never mapped does not count.
+
+    Source: amdxdna_gem.c, amdxdna_init_dev_bo(); before the series EINVAL.
+    """
+    with works("first chunk, left unmapped"):
+        chunk = heap.create_chunk()
+    with refused(errno.EAGAIN, "DEV BO on an unmapped heap"):
+        heap.create_dev(4096)
+    with works("mapping it and trying again"):
+        heap.map_chunk(chunk)
+        heap.create_dev(4096)
+
+
+@EXPANDING
+def test_e09_expand_on_demand(heap: Heap) -> None:
+    """E09: a DEV BO that does not fit asks for more heap, and fits once a chunk was added.
+
+    Source: amdxdna_gem.c, amdxdna_init_dev_bo().
+    """
+    with works("first chunk"):
+        heap.add_chunk()
+    with refused(errno.EAGAIN, "DEV BO of 96 MiB on 64 MiB of heap"):
+        heap.create_dev(96 * MIB)
+    assert heap.client.usage().heap == 0, "the refused DEV BO is still counted"
+    with works("second chunk"):
+        heap.add_chunk()
+    with works("DEV BO of 96 MiB on 128 MiB of heap"):
+        dev = heap.create_dev(96 * MIB)
+    assert heap.client.bo_info(dev).vaddr == heap.base
+
+
+@EXPANDING
+@pytest.mark.slow
+def test_e10_expansion_loop(open_client: Callable[[], Client]) -> None:
+    """E10: the loop "EAGAIN, add a chunk, try again" ends with as many chunks as the size needs.
+
+    Source: amdxdna_gem.c, amdxdna_init_dev_bo().
+    """
+    for size, chunks in ((MIB, 1), (65 * MIB, 2), (200 * MIB, 4)):
+        heap = Heap(open_client())
+        with refused(errno.EAGAIN, f"DEV BO of {size // MIB} MiB without heap"):
+            heap.create_dev(size)
+        with works(f"expanding for {size // MIB} MiB"):
+            heap.allocate(size)
+        assert len(heap.chunks) == chunks, f"{size // MIB} MiB took {len(heap.chunks)} chunks"
+        heap.client.close()
+        heap.release()
+
+
+@EXPANDING
+def test_e12_chunks_not_adjacent(heap: Heap) -> None:
+    """E12: a DEV BO over chunks that do not follow each other in the process is refused; inside one it works.
+
+    Source: amdxdna_gem.c, amdxdna_init_dev_bo(), "uva is not contiguous".
+    """
+    with works("first chunk"):
+        heap.add_chunk()
+    with works("second chunk, mapped elsewhere"):
+        heap.map_chunk(heap.create_chunk(), heap.base + 3 * CHUNK)
+    with refused(errno.EINVAL, "DEV BO across chunks that are not adjacent"):
+        heap.create_dev(96 * MIB)
+    with works("DEV BO inside the first chunk"):
+        dev = heap.create_dev(MIB)
+    assert heap.client.bo_info(dev).vaddr == heap.base
+
+
+@EXPANDING
+def test_e13_second_chunk_unmapped(heap: Heap) -> None:
+    """E13: a chunk counts once it is mapped, not when it is created.
+
+    Source: amdxdna_gem.c, amdxdna_init_dev_bo().
+    """
+    with works("first chunk"):
+        heap.add_chunk()
+    with works("second chunk"):
+        second = heap.create_chunk()
+    with refused(errno.EAGAIN, "DEV BO across an unmapped chunk"):
+        heap.create_dev(96 * MIB)
+    with works("mapping it and trying again"):
+        heap.map_chunk(second)
+        heap.create_dev(96 * MIB)
+
+
+@EXPANDING
+@pytest.mark.modes("sva")  # elsewhere munmap is not noticed: amdxdna_hmm_register() leaves early
+def test_e14_chunk_unmapped_again(heap: Heap) -> None:
+    """E14: after munmap a chunk does not count any more; a DEV BO that is there can still be freed.
+
+    Source: amdxdna_gem.c, amdxdna_umap_release().
+    """
+    with works("two chunks and a DEV BO across them"):
+        heap.add_chunk()
+        second = heap.add_chunk()
+        spanning = heap.create_dev(96 * MIB)
+    heap.unmap_chunk(second)
+    client = heap.client
+    eventually(lambda: client.bo_info(second.handle).vaddr == INVALID, "the driver notices the munmap")
+    with refused(errno.EAGAIN, "DEV BO across a chunk that is not mapped any more"):
+        heap.create_dev(30 * MIB)
+    with works("freeing the DEV BO that was there"):
+        client.close_bo(spanning)
+    assert client.usage().heap == 0
+
+
+@EXPANDING
+@pytest.mark.slow
+def test_e15_heap_full(heap: Heap) -> None:
+    """E15: larger than the largest heap is EINVAL; a full heap is ENOSPC, not EAGAIN: a chunk cannot help.
+
+    Source: amdxdna_gem.c, amdxdna_gem_heap_alloc().
+    """
+    with refused(errno.EINVAL, "DEV BO larger than the largest heap"):
+        heap.create_dev(MAX_HEAP + 4096)
+    for number in range(1, MAX_HEAP // CHUNK + 1):
+        with works(f"chunk {number} and a DEV BO that fills it"):
+            heap.add_chunk()
+            heap.create_dev(CHUNK)
+    with refused(errno.ENOSPC, "DEV BO of 32 KiB in a full heap"):
+        heap.create_dev(32 * 1024)
+    assert heap.client.usage().heap == MAX_HEAP
+
+
+@EXPANDING
+@pytest.mark.slow
+def test_e20_two_clients(open_client: Callable[[], Client]) -> None:
+    """E20: two clients expand their heaps at the same NPU addresses and do not notice each other.
+
+    Source: amdxdna_pci_drv.h, struct amdxdna_client: the heap is the client's.
+    """
+    heaps = [Heap(open_client()), Heap(open_client())]
+    views = []
+    for number, heap in enumerate(heaps):
+        with works(f"two chunks and a DEV BO across them, client {number}"):
+            heap.add_chunk()
+            heap.add_chunk()
+            dev = heap.create_dev(96 * MIB)
+        assert heap.client.bo_info(dev).xdna_addr == DEVICE_BASE
+        views.append(heap.view(dev, 96 * MIB))
+    for number, view in enumerate(views):
+        view.write(CHUNK - 4, bytes([number + 1]) * 8)
+    heaps[0].client.close()
+    assert views[1].read(CHUNK - 4, 8) == b"\2" * 8
+    with works("DEV BO of the client that is left"):
+        heaps[1].create_dev(MIB)
+
+
+@EXPANDING
+@pytest.mark.modes("sva", "force-iova")  # carveout memory is imported, which SYNC_BO refuses: EOPNOTSUPP
+def test_e31_sync_across_chunks(heap: Heap) -> None:
+    """E31: SYNC_BO flushes a DEV BO that lies in two chunks: whole, across the border, its last byte.
+
+    Source: amdxdna_gem.c, amdxdna_drm_sync_bo_ioctl().
+    """
+    with works("two chunks and a DEV BO across them"):
+        heap.add_chunk()
+        heap.add_chunk()
+        dev = heap.create_dev(96 * MIB)
+    for what, offset, size in (
+        ("across the border", CHUNK - 4096, 8192),
+        ("its last byte", 96 * MIB - 1, 1),
+        ("nothing", 0, 0),
+    ):
+        with works(f"SYNC_BO of a DEV BO in two chunks, {what}"):
+            heap.client.sync_bo(dev, offset, size)

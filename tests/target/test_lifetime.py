@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What was opened, created or mapped is given back, in whatever order it ends.
+
+Repetitions are few: a leak of one chunk, context or reference shows at once; hundreds are for a debug kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.drm import memory
+from harness.drm.client import Client
+from harness.drm.command import State
+from harness.drm.device import Device
+from harness.drm.heap import CHUNK, MAX_HEAP, MIB, Heap
+from harness.drm.memory import Mapping
+from harness.drm.structs import BoType
+from harness.guest import counters
+from harness.guest.child import in_child
+from harness.guest.expect import eventually, falls_asleep, refused, works
+from harness.guest.npu import Npu
+from harness.guest.program import Program
+from harness.guest.worker import Worker
+
+EXPANDING = pytest.mark.generations("npu4", "npu5", "npu6")
+SHARED_MEMORY = pytest.mark.modes("sva", "force-iova")
+"""Where buffers are shared memory, which the system counts; carveout memory it does not."""
+OPENINGS = 200
+FULL_HEAPS = 2
+CONTEXTS = 40
+TOLERANCE = 16 * MIB
+"""Less than a chunk by far; more than what a process and its page cache need in between."""
+
+
+def shared() -> int:
+    """Bytes of shared memory in the system: what buffers are made of."""
+    return counters.snapshot()["meminfo.Shmem"]
+
+
+def flat(before: int) -> Callable[[], bool]:
+    """Whether shared memory is back at ``before``."""
+    return lambda: abs(shared() - before) < TOLERANCE
+
+
+def test_l01_open_and_close(device: Device) -> None:
+    """L01: opening and closing the device leaves nothing: no memory, no object, no reference.
+
+    Source: amdxdna_pci_drv.c, amdxdna_drm_open(), amdxdna_drm_close().
+    """
+    Client.open(device.node).close()
+    before = counters.snapshot()
+    for number in range(OPENINGS):
+        with works(f"opening {number + 1}"):
+            Client.open(device.node).close()
+    after = counters.snapshot()
+    for name in ("module.refcnt", "files.open", "slab.mm_struct"):
+        assert after.get(name, 0) <= before.get(name, 0) + 2, f"{name}: {before[name]}, now {after[name]}"
+    assert after["meminfo.MemAvailable"] > before["meminfo.MemAvailable"] - TOLERANCE
+    falls_asleep(device)
+
+
+@EXPANDING
+@pytest.mark.slow
+def test_l02_full_heap(device: Device) -> None:
+    """L02: a heap of eight mapped chunks is given back at close, every time.
+
+    Source: amdxdna_pci_drv.c, amdxdna_client_cleanup().
+    """
+    before = shared()
+    for number in range(FULL_HEAPS):
+        heap = Heap(Client.open(device.node))
+        for chunk in range(MAX_HEAP // CHUNK):
+            with works(f"round {number + 1}, chunk {chunk + 1}"):
+                heap.add_chunk()
+        with works(f"round {number + 1}, DEV BO over the whole heap"):
+            heap.create_dev(MAX_HEAP)
+        heap.client.close()
+        heap.release()
+        eventually(flat(before), f"shared memory is back after round {number + 1}")
+
+
+@SHARED_MEMORY
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["nothing", "file", "handle"])
+def test_l03_exit_without_clean_up(device: Device, order: str) -> None:
+    """L03: a process that ends without unmapping, whatever it closed before, gives all back.
+
+    Source: amdxdna_gem.c, amdxdna_gem_obj_free(); the mapping holds the file, not the other way round.
+    """
+    before = shared()
+
+    def body() -> None:
+        heap = Heap(Client.open(device.node))
+        with works("first chunk and a DEV BO"):
+            chunk = heap.add_chunk()
+            heap.create_dev(MIB)
+        if order == "file":
+            os.close(heap.client.fd)
+        elif order == "handle":
+            heap.client.close_bo(chunk.handle)
+
+    in_child(body)
+    eventually(flat(before), "shared memory is back")
+
+
+@pytest.mark.slow
+def test_l04_contexts(heap: Heap, npu: Npu, device: Device) -> None:
+    """L04: contexts come and go without leaving a channel, an interrupt, a firmware context or a reference.
+
+    Source: aie2_ctx.c, aie2_hwctx_fini().
+    """
+    with works("first chunk"):
+        heap.add_chunk()
+    used = heap.client.usage().heap
+    for number in range(CONTEXTS):
+        with works(f"context {number + 1}"):
+            heap.client.destroy_hwctx(heap.client.create_hwctx())
+    assert heap.client.contexts_alive() == 0
+    assert counters.snapshot()["interrupts.xdna_mailbox"] == 1
+    assert heap.client.usage().heap == used
+    falls_asleep(device)
+
+
+@pytest.mark.parametrize("opcode", ["CREATE_CONTEXT", "MAP_HOST_BUFFER"])
+def test_l05_context_that_fails(heap: Heap, npu: Npu, device: Device, opcode: str) -> None:
+    """L05: a context that firmware refuses at one step leaves as little as one that was destroyed.
+
+    Source: aie2_ctx.c, aie2_hwctx_init().
+    """
+    with works("first chunk"):
+        heap.add_chunk()
+    used = heap.client.usage().heap
+    npu.script({"opcode": opcode, "status": 0x2000004, "count": 5})
+    for number in range(5):
+        with refused(errno.EINVAL, f"context {number + 1}, refused at {opcode}"):
+            heap.client.create_hwctx()
+    assert heap.client.contexts_alive() == 0
+    assert counters.snapshot()["interrupts.xdna_mailbox"] == 1
+    assert heap.client.usage().heap == used
+    falls_asleep(device)
+    with works("context that firmware accepts"):
+        heap.client.create_hwctx()
+
+
+def test_l06_destroy_while_suspended(heap: Heap, npu: Npu, device: Device) -> None:
+    """L06: a context that is destroyed while the device sleeps is counted out once.
+
+    Source: aie2_message.c, aie2_destroy_context(), hwctx_num.
+    """
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        context = heap.client.create_hwctx()
+    falls_asleep(device)
+    with works("destroying the context while the device sleeps"):
+        heap.client.destroy_hwctx(context)
+    assert heap.client.contexts_alive() == 0
+    with works("another context"):
+        heap.client.create_hwctx()
+    assert heap.client.contexts_alive() == 1
+
+
+def test_l07_export_of_dev_bo(heap: Heap) -> None:
+    """L07: a DEV BO cannot be exported; the refusal makes no file descriptor.
+
+    Source: amdxdna_gem.c, amdxdna_gem_dev_obj_export().
+    """
+    with works("first chunk and a DEV BO"):
+        heap.add_chunk()
+        dev = heap.create_dev(4096)
+    before = sorted(os.listdir("/proc/self/fd"))
+    with refused(errno.EOPNOTSUPP, "export of a DEV BO"):
+        heap.client.export(dev)
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+@SHARED_MEMORY
+def test_l08_dma_buf_outlives_the_file(open_client: Callable[[], Client]) -> None:
+    """L08: an exported SHARE BO keeps its content when the device's file is closed.
+
+    Source: amdxdna_gem.c, amdxdna_gem_prime_export(), amdxdna_gem_dmabuf_mmap().
+    """
+    client = open_client()
+    with works("SHARE BO, mapped and exported"):
+        share = client.create_bo(BoType.SHARE, MIB)
+        client.map_bo(share, MIB).write(5000, b"outlives")
+        fd = client.export(share)
+    client.close()
+    try:
+        with works("mapping the dma-buf"):
+            start = memory.mmap(0, MIB, memory.PROT_RW, memory.MAP_SHARED, fd)
+    finally:
+        os.close(fd)
+    mapping = Mapping(start, MIB)
+    assert mapping.read(5000, 8) == b"outlives"
+    mapping.write(0, b"and can be written")
+    mapping.unmap()
+
+
+@SHARED_MEMORY
+def test_l09_exported_chunk(heap: Heap) -> None:
+    """L09: an exported chunk's memory is given back when the dma-buf is closed, not before.
+
+    Source: amdxdna_gem.c, amdxdna_gem_prime_export().
+    """
+    before = shared()
+    with works("first chunk, exported"):
+        fd = heap.client.export(heap.add_chunk().handle)
+    heap.client.close()
+    try:
+        assert shared() - before > CHUNK // 2, "the memory is gone while the dma-buf is open"
+    finally:
+        os.close(fd)
+    eventually(flat(before), "the memory is back when the dma-buf is closed")
+
+
+def test_l17_command_without_handle(heap: Heap, npu: Npu) -> None:
+    """L17: EXEC_CMD with handle 0, or a handle that is none, is refused; the context goes on working.
+
+    Source: amdxdna_ctx.c, amdxdna_cmd_submit().
+    """
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        worker = Worker(heap)
+    with refused(errno.EINVAL, "EXEC_CMD with handle 0"):
+        heap.client.exec_cmd(worker.context, 0)
+    with refused(errno.EINVAL, "EXEC_CMD with a handle that is none"):
+        heap.client.exec_cmd(worker.context, 4711)
+    assert worker.run(Program().store(worker.result_address, 1)) is State.COMPLETED
+    assert worker.result.read(0, 8) == (1).to_bytes(8, "little")
+
+
+@SHARED_MEMORY
+def test_l24_user_memory(open_client: Callable[[], Client]) -> None:
+    """L24: user memory is pinned while its buffer lives, no longer; the process can always write it.
+
+    Source: amdxdna_ubuf.c, amdxdna_ubuf_release().
+    """
+
+    def pinned() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmPin"))
+
+    client = open_client()
+    area = memory.anonymous(MIB)
+    area.write(0, bytes(MIB))
+    before = pinned()
+    for how in ("handle", "file"):
+        with works("user memory"):
+            handle = client.create_user_bo([(area.address, MIB)])
+        assert pinned() == before + MIB
+        area.write(0, b"writable")
+        if how == "handle":
+            client.close_bo(handle)
+        else:
+            client.close()
+        eventually(lambda: pinned() == before, f"the pages are unpinned when the {how} is closed")
+    area.unmap()
+
+
+@pytest.mark.modes("carveout")
+def test_l31_carveout_is_set_once(device: Device) -> None:
+    """L31: carveout memory is given to the driver once; a second time is refused and changes nothing.
+
+    Source: amdxdna_cbuf.c, amdxdna_carveout_init().
+    """
+    path = Path("/sys/kernel/debug/accel") / device.address / "carveout"
+    before = path.read_text()
+    with refused(errno.EBUSY, "setting the carveout again"):
+        path.write_text("0x1000000@0x40000000")
+    assert path.read_text() == before
+
+
+@pytest.mark.modes("force-iova")
+def test_l32_addresses_are_reused(client: Client) -> None:
+    """L32: with force_iova a freed buffer's address range is used again.
+
+    Source: amdxdna_iommu.c, amdxdna_dma_unmap_bo().
+    """
+    seen = set()
+    for number in range(100):
+        with works(f"SHARE BO {number + 1}"):
+            share = client.create_bo(BoType.SHARE, MIB)
+        seen.add(client.bo_info(share).xdna_addr)
+        client.close_bo(share)
+    assert len(seen) < 10, f"{len(seen)} addresses for one buffer at a time"
+
+
+@pytest.mark.modes("carveout")
+def test_l31_carveout_memory_is_returned(device: Device) -> None:
+    """L31: buffers in carveout memory give their ranges back: many times its size fits, one after the other.
+
+    Source: amdxdna_cbuf.c, amdxdna_cbuf_release().
+    """
+    for number in range(12):
+        client = Client.open(device.node)
+        with works(f"SHARE BO of 128 MiB, number {number + 1}"):
+            client.create_bo(BoType.SHARE, 2 * CHUNK)
+        client.close()

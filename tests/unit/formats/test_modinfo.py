@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+import struct
+
+import pytest
+
+from harness.formats.modinfo import NotAModule, depends_of, load_order, modinfo, section
+
+
+def elf(sections: dict[str, bytes]) -> bytes:
+    """A file with these sections and nothing else."""
+    contents = {"": b"", **sections, ".shstrtab": b""}
+    names = b"".join(name.encode() + b"\0" for name in contents)
+    contents[".shstrtab"] = names
+    body, table, at = b"", b"", 64
+    for name, content in contents.items():
+        offset = names.index(name.encode() + b"\0") if name else 0
+        table += struct.pack("<IIQQQQIIQQ", offset, 1, 0, 0, at + len(body), len(content), 0, 0, 1, 0)
+        body += content
+    ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header = struct.pack(
+        "<16sHHIQQQIHHHHHH",
+        *(ident, 1, 62, 1, 0, 0, at + len(body), 0, 64, 0, 0, 64, len(contents), len(contents) - 1),
+    )
+    return header + body + table
+
+
+def module(depends: str) -> bytes:
+    return elf({".text": b"code", ".modinfo": f"license=GPL\0depends={depends}\0name=x\0".encode()})
+
+
+def test_modinfo_is_read() -> None:
+    assert modinfo(module("gpu-sched,drm")) == {"license": "GPL", "depends": "gpu-sched,drm", "name": "x"}
+
+
+def test_depends_are_names_as_the_kernel_has_them() -> None:
+    assert depends_of(module("gpu-sched,drm_shmem_helper")) == ("gpu_sched", "drm_shmem_helper")
+    assert depends_of(module("")) == ()
+
+
+@pytest.mark.parametrize("cut", [0, 3, 63, 64, 100])
+def test_a_file_that_is_cut_short_is_refused(cut: int) -> None:
+    with pytest.raises(NotAModule):
+        modinfo(module("a")[:cut])
+
+
+def test_something_else_is_refused() -> None:
+    with pytest.raises(NotAModule, match="not an ELF"):
+        section(b"MZ" + bytes(200), ".modinfo")
+    with pytest.raises(NotAModule, match=r"no section \.modinfo"):
+        modinfo(elf({".text": b""}))
+
+
+def test_what_is_needed_comes_first() -> None:
+    needs = {"amdxdna": ("shmem", "sched"), "sched": ("drm",), "shmem": ("drm",), "drm": (), "other": ()}
+    assert load_order("amdxdna", needs) == ("drm", "shmem", "sched", "amdxdna")
+
+
+def test_a_missing_module_is_named() -> None:
+    with pytest.raises(NotAModule, match="module b was not built, a needs it"):
+        load_order("a", {"a": ("b",)})
+
+
+def test_a_circle_is_named() -> None:
+    with pytest.raises(NotAModule, match="a -> b -> a"):
+        load_order("a", {"a": ("b",), "b": ("a",)})

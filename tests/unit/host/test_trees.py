@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+import difflib
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.host.store import Store
+from harness.host.trees import fingerprint, fingerprints, make_tree
+from harness.model.series import Patch
+from harness.model.tree import Source
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    path = tmp_path / "source"
+    (path / "drivers").mkdir(parents=True)
+    (path / "drivers" / "a.c").write_text("one\ntwo\nthree\n")
+    (path / "drivers" / "b.c").write_text("b\n")
+    (path / "link").symlink_to("drivers/a.c")
+    return Source("dir:x", "x", "7.3.4", "sourcekey", path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "cache")
+
+
+def patch(name: str, old: str, new: str) -> Patch:
+    before, after = old.splitlines(True), new.splitlines(True)
+    diff = "".join(difflib.unified_diff(before, after, f"a/{name}", f"b/{name}"))
+    return Patch(
+        "change " + name,
+        "me",
+        None,
+        "same for all",
+        (name,),
+        f"diff --git a/{name} b/{name}\n{diff}".encode(),
+    )
+
+
+A = "drivers/a.c"
+TWO = "one\ntwo\nthree\n"
+
+
+def test_without_patches_the_tree_is_the_source(source: Source, store: Store) -> None:
+    tree = make_tree(source, (), store)
+    assert tree.path == source.path
+    assert tree.touched == frozenset()
+    assert not store.root.exists()
+
+
+def test_a_patch_changes_the_tree_and_never_the_source(source: Source, store: Store) -> None:
+    before = (source.path / A).stat()
+    tree = make_tree(source, [patch(A, TWO, "one\nTWO\nthree\n")], store)
+    assert (tree.path / A).read_text() == "one\nTWO\nthree\n"
+    assert (source.path / A).read_text() == TWO
+    assert (source.path / A).stat().st_mtime_ns == before.st_mtime_ns
+    assert tree.touched == {A}
+    assert (tree.path / "drivers/b.c").samefile(source.path / "drivers/b.c")
+    assert os.readlink(tree.path / "link") == "drivers/a.c"
+
+
+def test_lanes_with_the_same_layers_share_the_tree(source: Source, store: Store) -> None:
+    layers = [patch(A, TWO, "one\nTWO\nthree\n")]
+    assert make_tree(source, layers, store) == make_tree(source, layers, store)
+    assert len(list((store.root / "trees").glob("[0-9a-f]*"))) == 1
+
+
+def test_patches_that_differ_in_white_space_make_different_trees(source: Source, store: Store) -> None:
+    one = make_tree(source, [patch(A, TWO, "one\n2 2\nthree\n")], store)
+    other = make_tree(source, [patch(A, TWO, "one\n22\nthree\n")], store)
+    assert one.key != other.key
+    assert one.path != other.path
+
+
+def test_the_same_content_has_the_same_key_however_it_came_about(source: Source, store: Store) -> None:
+    there, back = patch(A, TWO, "one\nthree\n"), patch(A, "one\nthree\n", TWO)
+    once = make_tree(source, [patch(A, TWO, "x\n")], store)
+    detour = make_tree(source, [there, patch(A, "one\nthree\n", "x\n")], store)
+    assert once.key == detour.key
+    undone = make_tree(source, [there, back], store)
+    assert undone.key == make_tree(source, (), store).key
+    assert undone.touched == frozenset()
+
+
+def test_files_that_come_and_go_are_touched(source: Source, store: Store) -> None:
+    new = patch("drivers/new.c", "", "new\n")
+    new = Patch(
+        new.subject,
+        "me",
+        None,
+        "",
+        new.files,
+        new.mail.replace(b"--- a/drivers/new.c", b"new file mode 100644\n--- /dev/null"),
+    )
+    gone = patch("drivers/b.c", "b\n", "")
+    gone = Patch(
+        gone.subject,
+        "me",
+        None,
+        "",
+        gone.files,
+        gone.mail.replace(b"--- a", b"deleted file mode 100644\n--- a").replace(
+            b"+++ b/drivers/b.c", b"+++ /dev/null"
+        ),
+    )
+    tree = make_tree(source, [new, gone], store)
+    assert tree.touched == {"drivers/new.c", "drivers/b.c"}
+    assert fingerprints(tree)["drivers/b.c"] == "absent"
+    assert fingerprints(tree)["drivers/new.c"].startswith("file ")
+
+
+def test_a_patch_that_does_not_apply_leaves_nothing(source: Source, store: Store) -> None:
+    with pytest.raises(UsageError):
+        make_tree(source, [_indexed(patch(A, "something else\n", "x\n"))], store)
+    assert not list((store.root / "trees").glob("[0-9a-f]*"))
+    assert (source.path / A).read_text() == TWO
+
+
+def _indexed(made: Patch) -> Patch:
+    """With the index line of another file than the tree has."""
+    mail = made.mail.replace(b"--- a/", b"index 1234567..89abcde 100644\n--- a/")
+    return Patch(made.subject, made.author, None, "", made.files, mail)
+
+
+def test_a_fingerprint_sees_mode_and_kind(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    assert fingerprint(path) == "absent"
+    path.write_text("x")
+    plain = fingerprint(path)
+    path.chmod(0o755)
+    assert fingerprint(path) != plain
+    path.unlink()
+    path.symlink_to("x")
+    assert fingerprint(path).startswith("link ")

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""QEMU's command line is decided purely."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from harness.host.vm import Machine, Sockets, kernel_command_line, qemu_argv, qemu_script
+from harness.model.kernel import Profile
+from harness.model.variant import AddressMode, Variant
+
+MACHINE = Machine(
+    qemu=("/opt/q e/qemu",),
+    accel=("-accel", "tcg,thread=multi", "-cpu", "max,-hypervisor"),
+    image=Path("/k/bzImage"),
+    initrd=Path("/k/initrd"),
+    root=Path("/i/root.erofs"),
+    variant=Variant(),
+    sockets=Sockets(Path("/tmp/xdna-1")),
+    console=Path("/out/console.log"),
+)
+
+
+def option(argv: list[str], name: str) -> list[str]:
+    return [argv[i + 1] for i, word in enumerate(argv) if word == name]
+
+
+def test_npu_is_a_vfio_user_device_on_the_root_bus() -> None:
+    devices = [json.loads(d) for d in option(qemu_argv(MACHINE), "-device") if d.startswith("{")]
+    assert devices[0]["driver"] == "vfio-user-pci"
+    assert devices[0]["socket"]["path"] == "/tmp/xdna-1/npu"
+
+
+def test_guest_memory_is_shared_with_the_npu() -> None:
+    assert any("share=on" in o for o in option(qemu_argv(MACHINE), "-object"))
+
+
+def test_disks_are_read_only() -> None:
+    assert all(json.loads(b)["read-only"] for b in option(qemu_argv(MACHINE), "-blockdev"))
+
+
+@pytest.mark.parametrize("mode", list(AddressMode))
+def test_a_panic_ends_qemu_in_every_mode(mode: AddressMode) -> None:
+    machine = replace(MACHINE, variant=Variant(address_mode=mode))
+    assert "panic=-1" in kernel_command_line(machine)
+    assert "-no-reboot" in qemu_argv(machine)
+
+
+def test_the_debug_kernel_gets_more_memory() -> None:
+    debug = replace(MACHINE, variant=Variant(profile=Profile.DEBUG))
+    assert option(qemu_argv(debug), "-m") == ["3072M"]
+
+
+def test_script_repeats_the_boot_with_a_console() -> None:
+    script = qemu_script("/venv/bin/python", MACHINE, Path("/out/payload.tar"))
+    words = shlex.split(script, comments=True)
+    assert "stdio,id=console,signal=off" in words
+    assert "/out/payload.tar" in script
+    assert "'/opt/q e/qemu'" in script
+    assert "/SOCKETS" not in script
+    assert '"$sockets"/npu' in script

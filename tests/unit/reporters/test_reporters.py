@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reports say the verdict first, and nothing from outside comes through unescaped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from harness.model.judge import ATTEMPTS, LaneResults, judge
+from harness.model.report import LaneReport, Report
+from harness.model.result import Outcome, Result
+from harness.reporters import data, junit, text
+
+P, F, L, E = Outcome.PASS, Outcome.FAIL, Outcome.LOST, Outcome.ERROR
+HOSTILE = "evil \x1b[31m\x00 \u202e <b>&\"'"
+
+
+def lane(outcomes: dict[str, Outcome], times: int, evidence: str = "") -> LaneResults:
+    results = [Result("stage/build", P)]
+    for attempt in range(1, times + 1):
+        results += [Result(f"test_x.py::{n}", o, evidence if o is not P else "", attempt, 0.5) for n, o in outcomes.items()]
+    return LaneResults(tuple(results))
+
+
+def report(base: LaneResults, head: LaneResults, title: str = "a series") -> Report:
+    lanes = {"base": LaneReport("base", "7.3.4-a", base.results), "head": LaneReport("head", "7.3.4-b", head.results)}
+    known = {"test_x.py::test_known": ("posted fix",)}
+    lanes["head"] = LaneReport("head", "7.3.4-b", head.results, known)
+    return Report(Path("runs/1"), title, judge(base, head), lanes, "emulated-npu4", {"accelerator": "tcg"})
+
+
+@pytest.fixture
+def bad() -> Report:
+    base = lane({"test_a": P, "test_b": P, "test_known": P, "test_c": F, "test_same": F}, ATTEMPTS)
+    head = lane({"test_a": F, "test_b": L, "test_known": P, "test_c": P, "test_same": F}, ATTEMPTS, HOSTILE)
+    return report(base, head, HOSTILE)
+
+
+def test_text_says_verdict_then_worse_then_better_then_where(bad: Report) -> None:
+    said = text.render(bad)
+    order = [said.index(word) for word in ("BAD", "worse: 2", "better: 1", "where to look")]
+    assert order == sorted(order)
+    assert "test_x.py::test_a" in said
+    assert "\x1b" not in said
+    assert "\u202e" not in said
+
+
+def test_json_has_the_lists(bad: Report) -> None:
+    got = json.loads(data.render(bad))
+    assert got["verdict"] == "BAD"
+    assert got["fixed"] == ["test_x.py::test_c"]
+    assert got["regressed"] == ["test_x.py::test_a", "test_x.py::test_b"]
+    assert got["flaky"] == []
+    assert got["known"] == ["test_x.py::test_known"]
+
+
+def test_junit_parses_and_maps_outcomes(bad: Report) -> None:
+    root = ElementTree.fromstring(junit.render(bad))
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    assert cases["test_a"].find("failure") is not None
+    lost = cases["test_b"].find("error")
+    assert lost is not None
+    assert lost.get("type") == "LOST"
+    assert cases["test_known"].find("skipped") is not None
+    assert cases["test_same"].find("skipped") is not None
+    assert cases["test_c"].find("failure") is None
+    suite = root.find("testsuite")
+    assert suite is not None
+    assert (suite.get("failures"), suite.get("errors"), suite.get("tests")) == ("1", "1", "6")
+
+
+def test_junit_error_of_ours_has_its_own_type() -> None:
+    root = ElementTree.fromstring(junit.render(report(lane({"test_a": P}, 1), lane({"test_a": E}, 1))))
+    assert [e.get("type") for e in root.iter("error")] == ["ERROR"]

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Jobs are strict, and say what is wrong in the user's words."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from harness.errors import UsageError
+from harness.job import Job, check, read_known, read_toml, write_job
+from harness.model.known import hide
+from harness.model.result import Outcome, Result
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "job.toml"
+    path.write_text(text)
+    return path
+
+
+def test_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        read_toml(written(tmp_path, 'kernal = "debian:7.3"\n'), Job)
+    assert "'kernal'" in raised.value.message
+    assert raised.value.hint == "did you mean 'kernel'?"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ('kernel = "x"\nnpu = "npu9"\n', "npu"),
+        ("kernel = 3\n", "kernel"),
+        ('kernel = "x"\nattempts = 1\n', "attempts"),
+        ("kernel = \n", "not TOML"),
+        ('series = "x"\n', "kernel"),
+    ],
+)
+def test_wrong_values_are_named(tmp_path: Path, text: str, word: str) -> None:
+    with pytest.raises(UsageError, match=word) as raised:
+        read_toml(written(tmp_path, text), Job)
+    assert len(raised.value.lines()) == 2
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read"):
+        read_toml(tmp_path / "none.toml", Job)
+
+
+def test_a_written_job_reads_back_with_every_default(tmp_path: Path) -> None:
+    job = check({"kernel": 'dir:/a "b"\\c', "select": "e03 or\n\x1b[31m"}, Job, "here")
+    assert read_toml(written(tmp_path, write_job(job)), Job) == job
+    assert "test_seconds = 60.0" in write_job(job)
+
+
+def test_options_replace_keys_only_where_given(tmp_path: Path) -> None:
+    path = written(tmp_path, 'kernel = "debian:7.3"\nnpu = "npu1"\n')
+    job = read_toml(path, Job, npu=None, kernel="debian:7.2")
+    assert (job.kernel, job.npu) == ("debian:7.2", "npu1")
+
+
+KNOWN = """
+[[known]]
+test = "test_x.py::test_a"
+kernels = ["7.3.*"]
+reason = "posted fix"
+expires = 2027-01-01
+"""
+
+
+def test_known_failure_hides_only_what_it_names(tmp_path: Path) -> None:
+    entries = read_known(written(tmp_path, KNOWN))
+    bad, other = Result("test_x.py::test_a", Outcome.FAIL), Result("test_x.py::test_b", Outcome.FAIL)
+    today = date(2026, 12, 1)
+    assert hide(bad, entries, "7.3.4", today).result.outcome is Outcome.PASS
+    assert hide(bad, entries, "7.3.4", today).known == ("posted fix",)
+    assert hide(other, entries, "7.3.4", today).result.outcome is Outcome.FAIL
+    assert hide(bad, entries, "7.2.1", today).result.outcome is Outcome.FAIL
+    assert hide(bad, entries, "7.3.4", date(2027, 1, 2)).result.outcome is Outcome.FAIL
+
+
+def test_known_entry_must_name_one_thing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="either a test or a fingerprint"):
+        read_known(written(tmp_path, KNOWN.replace("test =", 'fingerprint = "x"\ntest =')))
