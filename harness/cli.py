@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The verbs: the only place that exits, and that turns errors into exit codes.
 
-    0 GOOD   1 BAD, or the series' author must act   2 the person at the keyboard must act
-    3 UNKNOWN, or the lab must act                   70 our own bug
+0 GOOD   1 BAD, or the series' author must act   2 the person at the keyboard must act
+3 UNKNOWN, or the lab must act                   70 our own bug
 """
 
 from __future__ import annotations
@@ -38,14 +38,28 @@ def cli() -> None:
 @cli.command()
 @click.argument("series", required=False)
 @click.option("--kernel", metavar="SRC", help=f"kernel under test: {_SRC}")
-@click.option("--base-patch", metavar="FILE", help="applied to SRC to make the base tree, for a kernel that carries the series")
+@click.option(
+    "--base-patch",
+    metavar="FILE",
+    help="applied to SRC to make the base tree, for a kernel that carries the series",
+)
 @click.option("--base", metavar="SRC", help="the base lane is another kernel")
 @click.option("--npu", type=click.Choice(["npu1", "npu4", "npu5", "npu6"]), help="generation of the NPU  [npu4]")
-@click.option("--address-mode", type=click.Choice([m.value for m in AddressMode]), help="how the driver addresses memory  [sva]")
+@click.option(
+    "--address-mode",
+    type=click.Choice([m.value for m in AddressMode]),
+    help="how the driver addresses memory  [sva]",
+)
 @click.option("--profile", type=click.Choice([p.value for p in Profile]), help="kernel configuration  [plain]")
 @click.option("--suite", help="test suite  [heap]")
 @click.option("-k", "select", metavar="EXPR", help="only tests that match, as in pytest")
-@click.option("--job", "job_file", metavar="FILE", type=click.Path(path_type=Path), help="a jobs/*.toml; options replace its keys")
+@click.option(
+    "--job",
+    "job_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="a jobs/*.toml; options replace its keys",
+)
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="run folder  [runs/<time>]")
 def run(job_file: Path | None, out: Path | None, **options: Any) -> None:
     """Build, boot and test the kernel with and without SERIES, and say what got worse."""

@@ -30,7 +30,11 @@ def examine(install: bool, tests: bool) -> int:
     lacking = needs.missing(*purposes)
     _line("packages", needs.command_line(lacking) if lacking else "all there", bad=bool(lacking))
     sandbox = Sandbox.detect()
-    _line("sandbox", f"make runs in {sandbox.kind}" if sandbox.isolated else sandbox.reason, bad=not sandbox.isolated)
+    _line(
+        "sandbox",
+        f"make runs in {sandbox.kind}" if sandbox.isolated else sandbox.reason,
+        bad=not sandbox.isolated,
+    )
     free = store.free_bytes() / 1e9
     _line("disk", f"{free:.0f} GB free for the cache in {store.root}", bad=free < MIN_FREE_GB)
     emulator_works = not lacking and _emulator(store)

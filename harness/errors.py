@@ -51,8 +51,6 @@ class InfraError(HarnessError):
 
     exit_code = 3
 
-    def __init__(
-        self, message: str, *, hint: str = "", log: Path | None = None, transient: bool = False
-    ) -> None:
+    def __init__(self, message: str, *, hint: str = "", log: Path | None = None, transient: bool = False) -> None:
         super().__init__(message, hint=hint, log=log)
         self.transient = transient

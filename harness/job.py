@@ -79,7 +79,7 @@ class Expectation(_Strict):
 
 
 def read_toml(path: Path, model: type[Model], **overrides: object) -> Model:
-    """The file as ``model``; ``overrides`` that are not None replace its keys. Raises UsageError naming file and key."""
+    """The file as ``model``; ``overrides`` that are not None replace its keys. UsageError names file and key."""
     try:
         data = tomllib.loads(path.read_text())
     except OSError as error:
@@ -117,7 +117,8 @@ def read_known(path: Path) -> tuple[KnownFailure, ...]:
     for entry in entries:
         if bool(entry.test) == bool(entry.fingerprint):
             raise UsageError(
-                f"{path}: the entry {entry.reason!r} must name either a test or a fingerprint", hint="mend that entry"
+                f"{path}: the entry {entry.reason!r} must name either a test or a fingerprint",
+                hint="mend that entry",
             )
     return tuple(KnownFailure(**entry.model_dump()) for entry in entries)
 

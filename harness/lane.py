@@ -129,7 +129,9 @@ class LaneRun:
             self.question.test_seconds * self.factor,
         )
         self.records.add({"event": "boot", "boot": number, "attempt": cell.attempt})
-        with step(f"{cell.lane}: boot {number}" + (f", attempt {cell.attempt}" if cell.attempt > 1 else "")) as progress:
+        with step(
+            f"{cell.lane}: boot {number}" + (f", attempt {cell.attempt}" if cell.attempt > 1 else "")
+        ) as progress:
             started = time.monotonic()
             stage = "boot"
             try:
@@ -140,7 +142,7 @@ class LaneRun:
                     self._probe(session)
 
                     def add(event: Mapping[str, Any]) -> None:
-                        self.records.add(event)
+                        self.records.add({**event, "at": round(time.monotonic() - started, 3)})
                         if event.get("event") == "test-start":
                             progress.update(str(event["id"]))
                         elif event.get("event") == "test-end" and event.get("outcome") != "pass":

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
-_depth = 0
+_running: list[str] = []
+"""Titles of the steps that are under way, outermost first."""
 
 
 def printable(text: str) -> str:
@@ -25,7 +26,7 @@ def printable(text: str) -> str:
 
 def say(text: str, style: str = "") -> None:
     """One line of information."""
-    _console.print(Text("  " * _depth + printable(text), style=style))
+    _console.print(Text("  " * len(_running) + printable(text), style=style))
 
 
 def warn(text: str) -> None:
@@ -53,21 +54,23 @@ class Step:
 @contextmanager
 def step(title: str) -> Iterator[Step]:
     """Announce a step, time it, and say how it ended. Steps may nest; only the outermost is animated."""
-    global _depth
     running = Step(title)
     started = time.monotonic()
-    animated = running._status if _depth == 0 else None
+    animated = running._status if not _running else None
     if animated is not None:
         animated.start()
     else:
         say(title)
-    _depth += 1
+    _running.append(title)
     outcome = "failed"
     try:
         yield running
         outcome = "done"
     finally:
-        _depth -= 1
+        _running.pop()
         if animated is not None:
             animated.stop()
-        say(f"{title}: {outcome}, {time.monotonic() - started:.1f} s", style="" if outcome == "done" else "red")
+        say(
+            f"{title}: {outcome}, {time.monotonic() - started:.1f} s",
+            style="" if outcome == "done" else "red",
+        )

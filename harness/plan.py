@@ -60,7 +60,12 @@ def is_merged(knowledge: SeriesKnowledge | None, version: str) -> bool:
 
 
 def plan(
-    job: Job, kernel: Source, base: Source | None, series: Series | None, base_patches: Sequence[Patch], merged: bool
+    job: Job,
+    kernel: Source,
+    base: Source | None,
+    series: Series | None,
+    base_patches: Sequence[Patch],
+    merged: bool,
 ) -> Plan:
     """Lanes and first cells of a job.
 

@@ -43,7 +43,9 @@ def derive(run: Path) -> Report:
         events = load_events(run / RUN_RECORDS)
         lanes, results = _lanes(run, job, events)
     except (ValueError, KeyError) as error:
-        raise UsageError(f"the records of {run} are damaged: {error}", hint="run it again with another --out") from error
+        raise UsageError(
+            f"the records of {run} are damaged: {error}", hint="run it again with another --out"
+        ) from error
     base, head = results.get(BASE), results.get(HEAD, LaneResults())
     judgement = judge(base, head) if base is not None else judge_alone(head)
     about = _last(events, "series")
@@ -67,9 +69,7 @@ def _last(events: Iterable[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
     return found
 
 
-def _lanes(
-    run: Path, job: Job, events: list[dict[str, Any]]
-) -> tuple[dict[str, LaneReport], dict[str, LaneResults]]:
+def _lanes(run: Path, job: Job, events: list[dict[str, Any]]) -> tuple[dict[str, LaneReport], dict[str, LaneResults]]:
     """Every lane that the plan named, also one that left no record."""
     known = known_failures()
     lanes: dict[str, LaneReport] = {}

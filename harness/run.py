@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Execute a job: the only file that knows the order of the stages.
 
-    fetch -> sources -> plan -> trees (stage/apply) -> kernels (stage/build) -> cells (boot, probe, suite) -> repetitions
+    fetch -> sources -> plan -> trees (stage/apply) -> kernels (stage/build) -> cells (boot, probe, suite) -> repeat
 
 What happened is appended to the run's records; the report is derived from these at the end, whatever the end was.
 """
@@ -99,10 +99,15 @@ class Run:
         known = known or _knowledge_of(series)
         merged = is_merged(known, kernel.version) and not base_patches and base is None
         if merged and known is not None:
-            self.note(f"{known.title!r} was merged for Linux {known.merged_in}: {kernel.version} carries it, so it runs as it is")
+            self.note(
+                f"{known.title!r} was merged for Linux {known.merged_in}: "
+                f"{kernel.version} carries it, so it runs as it is"
+            )
         elif series is None and job.series:
             raise InfraError(
-                f"the series {job.series} could not be fetched", hint="try again, or give it as an mbox", transient=True
+                f"the series {job.series} could not be fetched",
+                hint="try again, or give it as an mbox",
+                transient=True,
             )
         todo = plan(job, kernel, base, series, base_patches, merged)
         for note in todo.notes:
@@ -251,4 +256,3 @@ def series_knowledge(spec: str) -> SeriesKnowledge | None:
 
 def _knowledge_of(series: Series | None) -> SeriesKnowledge | None:
     return series_knowledge(series.message_id) if series and series.message_id else None
-

@@ -152,9 +152,7 @@ class Client:
     def create_hwctx(self, columns: int = 1, *, priority: int = structs.PRIORITY_NORMAL) -> Hwctx:
         """CREATE_HWCTX over ``columns`` columns of 4 core tiles."""
         qos = structs.QosInfo(gops=100, priority=priority)
-        request = structs.CreateHwctx(
-            qos_p=ctypes.addressof(qos), max_opc=0x800, num_tiles=columns * TILES_PER_COLUMN
-        )
+        request = structs.CreateHwctx(qos_p=ctypes.addressof(qos), max_opc=0x800, num_tiles=columns * TILES_PER_COLUMN)
         ioctl.call(self.fd, ioctl.CREATE_HWCTX, request)
         return Hwctx(int(request.handle), int(request.syncobj_handle))
 
@@ -214,9 +212,7 @@ class Client:
         """GET_ARRAY: up to ``count`` elements as large as ``element``, which also carries the question."""
         size = len(element)
         buffer = ctypes.create_string_buffer(element, size * count)
-        request = structs.GetArray(
-            param=what, element_size=size, num_element=count, buffer=ctypes.addressof(buffer)
-        )
+        request = structs.GetArray(param=what, element_size=size, num_element=count, buffer=ctypes.addressof(buffer))
         ioctl.call(self.fd, ioctl.GET_ARRAY, request)
         step = int(request.element_size)
         return [buffer.raw[k * step : (k + 1) * step] for k in range(int(request.num_element))]

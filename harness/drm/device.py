@@ -61,9 +61,7 @@ class Device:
             deadline = time.monotonic() + timeout
             while self.power("runtime_status") != "suspended":
                 if time.monotonic() > deadline:
-                    raise TimeoutError(
-                        f"runtime_status is {self.power('runtime_status')} after {timeout:.0f} s"
-                    )
+                    raise TimeoutError(f"runtime_status is {self.power('runtime_status')} after {timeout:.0f} s")
                 time.sleep(0.01)
         finally:
             self.set_autosuspend_ms(delay)

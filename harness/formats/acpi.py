@@ -41,17 +41,13 @@ def ivrs_override(iommu: int = 0x0008) -> bytes:
     entries += struct.pack("<BHBBHB", _DEV_SPECIAL, 0, 0, 0, _IOAPIC_DEVICE, _IOAPIC)
     efr = _QEMU_EFR | _PASMAX | _GIOSUP | _EPHSUP
     head = struct.Struct("<BBHHHQHHIQQ")
-    block = head.pack(
-        _IVHD, _IVHD_FLAGS, head.size + len(entries), iommu, _CAPABILITY, _REGISTERS, 0, 0, 0, efr, 0
-    )
+    block = head.pack(_IVHD, _IVHD_FLAGS, head.size + len(entries), iommu, _CAPABILITY, _REGISTERS, 0, 0, 0, efr, 0)
     return _table(b"IVRS", 1, struct.pack("<IQ", _IVINFO, 0) + block + entries)
 
 
 def _table(signature: bytes, revision: int, body: bytes) -> bytes:
     """A table with QEMU's own names, which the kernel compares, and an OEM revision above QEMU's 1."""
     size = 36 + len(body)
-    header = struct.pack(
-        "<4sIBB6s8sI4sI", signature, size, revision, 0, b"BOCHS ", b"BXPC    ", 2, b"BXPC", 1
-    )
+    header = struct.pack("<4sIBB6s8sI4sI", signature, size, revision, 0, b"BOCHS ", b"BXPC    ", 2, b"BXPC", 1)
     checksum = -sum(header + body) & 0xFF
     return header[:9] + bytes([checksum]) + header[10:] + body

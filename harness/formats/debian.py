@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-TARGET_FIELDS = ("REPO_URI", "ORIGIN", "LABEL", "RELEASE", "COMPONENT")
+TARGET_FIELDS = ("REPO_URI", "ORIGIN", "LABEL", "COMPONENT")
 """What ``choose_mirror`` wants of each of ``apt-get indextargets``'s lines, separated by tabs."""
 
 _SUITES = ("bullseye", "bookworm", "trixie", "forky", "sid", "oldstable", "stable", "testing", "unstable")
@@ -68,15 +68,21 @@ def parse_uris(text: str) -> list[Package]:
 def choose_mirror(targets: str) -> str | None:
     """The URI of the Debian main archive among ``apt-get indextargets`` lines (``TARGET_FIELDS``, by tabs).
 
-    Before the system's first ``apt-get update`` origin and label are unknown (printed as ``$(ORIGIN)``): then
-    the name of the suite decides. The security archive and everybody else's do not carry our suites.
+    The security archive and everybody else's do not carry our suites.
     """
-    rows = [line.split("\t") for line in targets.splitlines() if line.count("\t") == len(TARGET_FIELDS) - 1]
-    for uri, origin, label, _, component in rows:
-        if (origin, label, component) == ("Debian", "Debian", "main"):
+    for line in targets.splitlines():
+        uri, *origin = line.split("\t")
+        if origin == ["Debian", "Debian", "main"]:
             return uri
-    for uri, origin, _, release, component in rows:
-        suite = release.removesuffix("-updates").removesuffix("-backports")
-        if origin.startswith("$(") and component == "main" and suite in _SUITES and "security" not in uri:
-            return uri
+    return None
+
+
+def choose_mirror_by_suite(uris: str) -> str | None:
+    """The same from ``apt-get update --print-uris``, which also answers before the system's first update.
+
+    Nothing tells origins there: the first archive whose component "main" has a suite of one of Debian's names.
+    """
+    for uri, suite in re.findall(r"^'(\S+?)dists/([^/\s]+)/main/binary-", uris, re.MULTILINE):
+        if suite.removesuffix("-updates").removesuffix("-backports") in _SUITES:
+            return str(uri)
     return None

@@ -108,9 +108,7 @@ def read_mails(data: bytes, name: str) -> list[Mail]:
         return [read_mail(data, name)]
     text = data.decode("utf-8", "replace")
     if not _DIFF.search(text):
-        raise UsageError(
-            f"{name} holds neither mails nor a diff", hint="name an mbox, a maildir or a patch file"
-        )
+        raise UsageError(f"{name} holds neither mails nor a diff", hint="name an mbox, a maildir or a patch file")
     short = name.rsplit("/", 1)[-1]
     return [Mail(data, short, short, "unknown", None, (), text, reply=False, prefixed=False)]
 
@@ -125,10 +123,7 @@ def split_mbox(data: bytes) -> list[bytes]:
     starts = [
         n
         for n, line in enumerate(lines)
-        if line.startswith(b"From ")
-        and _FROM_LINE.match(line)
-        and n + 1 < len(lines)
-        and _HEADER.match(lines[n + 1])
+        if line.startswith(b"From ") and _FROM_LINE.match(line) and n + 1 < len(lines) and _HEADER.match(lines[n + 1])
     ]
     if not starts:
         return [b"".join(lines[1:])] if lines and lines[0].startswith(b"From ") else [b"".join(lines)]
@@ -161,9 +156,7 @@ def read_mail(raw: bytes, name: str) -> Mail:
         message = BytesParser(policy=compat32).parsebytes(raw)
         body = _body(message)
     except (MessageError, RecursionError, ValueError, LookupError) as error:
-        raise UsageError(
-            f"{name}: a mail cannot be read: {error}", hint="save it again as an mbox"
-        ) from error
+        raise UsageError(f"{name}: a mail cannot be read: {error}", hint="save it again as an mbox") from error
     return _mail(raw, message, body)
 
 

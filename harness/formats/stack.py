@@ -23,9 +23,7 @@ _AT = re.compile(rf"RIP: [0-9a-f]{{4}}:{_SYMBOL}")
 _SECTION = re.compile(r"\s*<(/?)([A-Z][A-Z0-9_#]*)>\s*$")
 # dump_stack(), kmemleak's objects (mm/kmemleak.c), drm_mm's leaked nodes (drivers/gpu/drm/drm_mm.c)
 _TRACE = re.compile(r"(?:Call Trace:|.*\bbacktrace(?: \(crc [0-9a-f]+\))?:|.*\]: inserted at)\s*$")
-_REGISTERS = (
-    r"R[A-D]X: |R[SBI]P: |R[SD]I: |R(?:0?[89]|1[0-5]): |[FCD]S: |CR\d: |DR\d: |PKRU: |EFLAGS|ORIG_RAX"
-)
+_REGISTERS = r"R[A-D]X: |R[SBI]P: |R[SD]I: |R(?:0?[89]|1[0-5]): |[FCD]S: |CR\d: |DR\d: |PKRU: |EFLAGS|ORIG_RAX"
 _AROUND = (
     r"Code: |CPU: |Tainted: |Hardware name: |Workqueue: |Modules linked in: |Call Trace:|irq event stamp"
     r"|hardirqs last |softirqs last |NMI backtrace for |Sending NMI |Kernel Offset|\[last unloaded"

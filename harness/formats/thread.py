@@ -106,9 +106,7 @@ def choose(found: Sequence[Group], name: str, how_to_pick: str) -> tuple[Group, 
             raise UsageError(
                 f"{name} holds the cover letter '{found[0].title}' but no patch", hint="save the whole thread"
             )
-        raise UsageError(
-            f"{name} holds no patch", hint="name an mbox, a maildir or a patch file with the patches"
-        )
+        raise UsageError(f"{name} holds no patch", hint="name an mbox, a maildir or a patch file with the patches")
     best = max(full, key=lambda group: group.revision)
     others = [group for group in full if group is not best and not same_family(best, group)]
     if others:

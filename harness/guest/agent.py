@@ -7,10 +7,15 @@ Commands, answers and events: harness/guest/README.md.
 from __future__ import annotations
 
 import base64
+import fcntl
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
@@ -21,16 +26,39 @@ from harness.guest import modules
 from harness.guest.port import Link, Port
 
 HOME = Path("/run/xdna")
-SUITE = HOME / "tests/target"
-SUITE_LOG = HOME / "suite.log"
 DEFAULT_LIMIT = 60.0
 
 Command = dict[str, Any]
 
 
 def main(fd: int, home: Path = HOME) -> None:
-    """Serve commands until poweroff."""
-    Agent(Port(fd), home).serve()
+    """Serve commands until poweroff. Meanwhile a thread loads pytest, which takes a second or more."""
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # we know what is in the image
+    agent = Agent(Port(fd), home)
+    agent.warm_up.start()
+    agent.serve()
+
+
+def by_hand(home: Path = HOME) -> None:
+    """No host: load the driver as options.json says, and leave the rest to a person at the console."""
+    os.environ["PYTHONPATH"] = f"{home}:/usr/lib/python3/dist-packages"
+    options = json.loads((home / "options.json").read_text())
+    mode = options.get("mode", "sva")
+    for name in options["modules"]:
+        wanted = "force_iova=1" if mode == "force-iova" and name == options["modules"][-1] else ""
+        modules.load(home / "modules" / name, wanted)
+    if mode == "carveout":
+        set_carveout(Path("/proc/cmdline").read_text(), Path("/sys/kernel/debug/accel"))
+    os.chdir(home)
+    console_shell()
+
+
+def set_carveout(cmdline: str, debugfs: Path) -> None:
+    """Give the driver the memory that memmap=SIZE$START keeps from the kernel."""
+    found = re.search(r"memmap=(\d+)M\$(0x[0-9a-f]+)", cmdline)
+    if found:
+        for path in debugfs.glob("*:*/carveout"):
+            path.write_text(f"{int(found[1]) << 20:#x}@{found[2]}")
 
 
 class Agent:
@@ -39,6 +67,7 @@ class Agent:
     def __init__(self, port: Port, home: Path = HOME) -> None:
         self.port = port
         self.home = home
+        self.warm_up = threading.Thread(target=_load_pytest)
         self._handlers: dict[str, Callable[[Command], Any]] = {
             "run": self.run,
             "put": self.put,
@@ -104,14 +133,13 @@ class Agent:
     def load(self, command: Command) -> list[dict[str, str]]:
         """Load modules in the given order; paths are relative to the agent's folder."""
         return [
-            asdict(modules.load(self.home / entry["path"], entry.get("params") or ""))
-            for entry in command["modules"]
+            asdict(modules.load(self.home / entry["path"], entry.get("params") or "")) for entry in command["modules"]
         ]
 
     def suite(self, command: Command) -> int:
         """Run the suite in a child: pytest's exit status. Raises when the child was killed."""
-        import pytest  # noqa: F401  loaded here once, so that every child has it
-
+        if self.warm_up.ident is not None:
+            self.warm_up.join()  # a child must not inherit a module that is half loaded
         child = os.fork()
         if child == 0:
             os._exit(self._suite_child(command))
@@ -133,9 +161,7 @@ class Agent:
             os.setsid()
             os.chdir(self.home / "tests/target")
             link = Link(self.port, int(command.get("boot", 0)), int(command.get("attempt", 0)))
-            order = Order(
-                command.get("tests"), command.get("k"), float(command.get("limit") or DEFAULT_LIMIT)
-            )
+            order = Order(command.get("tests"), command.get("k"), float(command.get("limit") or DEFAULT_LIMIT))
             return run_suite(link, order, Path.cwd())
         except BaseException:
             traceback.print_exc()
@@ -146,14 +172,25 @@ class Agent:
 
     def shell(self, command: Command) -> int:
         """A shell on the console, until it ends: its exit status."""
-        child = os.fork()
-        if child == 0:
-            os.setsid()
-            console = os.open("/dev/console", os.O_RDWR)
-            for number in (0, 1, 2):
-                os.dup2(console, number)
-            os.execvp("bash", ["bash", "-i"])
-        return os.waitstatus_to_exitcode(wait_for(child))
+        return console_shell()
+
+
+def _load_pytest() -> None:
+    """Once for all children, which are forked. The plug-in imports pytest."""
+    import harness.guest.plugin  # noqa: F401
+
+
+def console_shell() -> int:
+    """A shell on the serial console, with job control, until it ends: its exit status."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        console = os.open("/dev/ttyS0", os.O_RDWR)
+        fcntl.ioctl(console, termios.TIOCSCTTY, 0)
+        for number in (0, 1, 2):
+            os.dup2(console, number)
+        os.execvp("bash", ["bash", "--norc", "-i"])
+    return os.waitstatus_to_exitcode(wait_for(child))
 
 
 def wait_for(child: int) -> int:

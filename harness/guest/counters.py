@@ -1,93 +1,110 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is counted before and after each test. Collected only: what is a leak is decided on the host.
 
-Must be cheap: it runs twice per test. A file that this kernel lacks leaves its keys out.
+Must be cheap: it runs at every test. A file that this kernel lacks leaves its keys out.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+import re
+from collections.abc import Iterator
 
-MEMINFO = (
-    "MemFree",
-    "MemAvailable",
-    "Shmem",
-    "Slab",
-    "SUnreclaim",
-    "PageTables",
-    "KernelStack",
-    "VmallocUsed",
+_MEMINFO = re.compile(
+    r"^(MemFree|MemAvailable|Shmem|Slab|SUnreclaim|PageTables|KernelStack|VmallocUsed): +(\d+) kB$", re.MULTILINE
 )
-VMSTAT = ("nr_foll_pin_acquired", "nr_foll_pin_released", "oom_kill")
-SLABS = ("drm_", "dma_fence", "mm_struct", "shmem_inode", "iommu_iova", "dma_buf", "vm_area_struct")
-FDINFO = ("heap-alloc", "internal-alloc", "external-alloc", "total-memory")
+_VMSTAT = re.compile(r"^(nr_foll_pin_acquired|nr_foll_pin_released|oom_kill) (\d+)$", re.MULTILINE)
+_SLABS = re.compile(
+    r"^(drm_\S+|dma_fence\S*|mm_struct|shmem_inode_cache|iommu_iova|dma_buf\S*|vm_area_struct) +(\d+)", re.MULTILINE
+)
+_FDINFO = re.compile(r"^\S*-(\w+-alloc|total-memory):\s+(\d+)(?: ([KM])iB)?$", re.MULTILINE)
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
 
-def snapshot(root: Path = Path("/")) -> dict[str, int]:
+def snapshot(root: str = "/") -> dict[str, int]:
     """All counters by name: sizes in bytes, the rest as counts."""
     return dict(_counters(root))
 
 
-def _counters(root: Path) -> Iterator[tuple[str, int]]:
-    for line in _lines(root / "proc/meminfo"):
-        key, _, rest = line.partition(":")
-        if key in MEMINFO:
-            yield f"meminfo.{key}", int(rest.split()[0]) * 1024
-    for line in _lines(root / "proc/vmstat"):
-        key, _, rest = line.partition(" ")
-        if key in VMSTAT:
-            yield f"vmstat.{key}", int(rest)
-    for line in _lines(root / "proc/slabinfo"):
-        if line.startswith(SLABS):
-            name, active = line.split()[:2]
-            yield f"slab.{name}", int(active)
-    mailboxes = sum("xdna_mailbox" in line for line in _lines(root / "proc/interrupts"))
-    yield "interrupts.xdna_mailbox", mailboxes
-    yield from _numbers(root, "proc/sys/kernel/tainted", "taint")
-    yield from _numbers(root, "sys/module/amdxdna/refcnt", "module.refcnt")
-    for entry in sorted((root / "sys/class/accel").glob("accel*")):
-        yield from _numbers(entry, "device/power/runtime_usage", f"{entry.name}.runtime_usage")
+def shared_memory(root: str = "/") -> int:
+    """Bytes of shared memory in the system, which the driver's buffers are made of."""
+    return dict(_meminfo(root))["meminfo.Shmem"]
+
+
+def pinned_pages(root: str = "/") -> int:
+    """Pages of user memory that are pinned for devices now, in the whole system."""
+    counts = dict(_vmstat(root))
+    return counts["vmstat.nr_foll_pin_acquired"] - counts["vmstat.nr_foll_pin_released"]
+
+
+def mailboxes(root: str = "/") -> int:
+    """Interrupts of firmware channels: one for management, one for each context."""
+    return _read(f"{root}proc/interrupts").count("xdna_mailbox")
+
+
+def _counters(root: str) -> Iterator[tuple[str, int]]:
+    yield from _meminfo(root)
+    yield from _vmstat(root)
+    for name, active in _SLABS.findall(_read(f"{root}proc/slabinfo")):
+        yield f"slab.{name}", int(active)
+    yield "interrupts.xdna_mailbox", mailboxes(root)
+    for key, path in (("taint", "proc/sys/kernel/tainted"), ("module.refcnt", "sys/module/amdxdna/refcnt")):
+        text = _read(root + path)
+        if text:
+            yield key, int(text)
+    yield from _accel(root)
     yield from _files(root)
 
 
-def _files(root: Path) -> Iterator[tuple[str, int]]:
+def _meminfo(root: str) -> Iterator[tuple[str, int]]:
+    for name, size in _MEMINFO.findall(_read(f"{root}proc/meminfo")):
+        yield f"meminfo.{name}", int(size) * 1024
+
+
+def _vmstat(root: str) -> Iterator[tuple[str, int]]:
+    for name, count in _VMSTAT.findall(_read(f"{root}proc/vmstat")):
+        yield f"vmstat.{name}", int(count)
+
+
+def _accel(root: str) -> Iterator[tuple[str, int]]:
+    """Runtime-PM references, where the kernel shows them (CONFIG_PM_ADVANCED_DEBUG)."""
+    folder = f"{root}sys/class/accel"
+    for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        text = _read(f"{folder}/{entry}/device/power/runtime_usage")
+        if text:
+            yield f"{entry}.runtime_usage", int(text)
+
+
+def _files(root: str) -> Iterator[tuple[str, int]]:
     """Open files of this process on the device, and what they use."""
-    files = 0
-    sums: dict[str, int] = dict.fromkeys(FDINFO, 0)
-    folder = root / "proc/self/fd"
-    for name in os.listdir(folder) if folder.is_dir() else ():
-        try:
-            if not os.readlink(folder / name).startswith("/dev/accel/"):
-                continue
-        except OSError:
-            continue
-        files += 1
-        for key, size in _fdinfo(_lines(root / "proc/self/fdinfo" / name)):
-            sums[key] += size
-    yield "files.open", files
+    folder = f"{root}proc/self/fd"
+    names = [name for name in _list(folder) if _target(f"{folder}/{name}").startswith("/dev/accel/")]
+    yield "files.open", len(names)
+    sums: dict[str, int] = {}
+    for name in names:
+        for key, size, unit in _FDINFO.findall(_read(f"{root}proc/self/fdinfo/{name}")):
+            sums[key] = sums.get(key, 0) + int(size) * _UNITS[unit]
     for key, size in sums.items():
         yield f"files.{key}", size
 
 
-def _fdinfo(lines: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """Sizes in bytes from lines such as ``amdxdna_accel_driver-heap-alloc:  64 KiB``."""
-    for line in lines:
-        key, _, rest = line.partition(":")
-        for suffix in FDINFO:
-            if key.endswith(suffix):
-                number, *unit = rest.split()
-                yield suffix, int(number) * {"KiB": 1 << 10, "MiB": 1 << 20}.get("".join(unit), 1)
-
-
-def _numbers(root: Path, path: str, key: str) -> Iterator[tuple[str, int]]:
-    for line in _lines(root / path):
-        yield key, int(line)
-
-
-def _lines(path: Path) -> list[str]:
+def _list(folder: str) -> list[str]:
     try:
-        return path.read_text().splitlines()
+        return os.listdir(folder)
     except OSError:
         return []
+
+
+def _target(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as stream:
+            return stream.read()
+    except OSError:
+        return ""

@@ -18,6 +18,8 @@ from harness.guest.kmsg import Reader
 from harness.guest.limit import limited
 from harness.guest.port import Link, PortError
 
+UNUSED = ("cacheprovider", "junitxml", "pastebin", "stepwise", "unittest")
+"""Plug-ins of pytest's own that would only cost time."""
 TEXT_CHARACTERS = 16000
 _FAILURES = (AssertionError, OSError, pytest.fail.Exception)
 
@@ -44,7 +46,8 @@ class Outcome:
 def run_suite(link: Link, order: Order, folder: Path) -> int:
     """Run the tests of ``folder``: pytest's exit status."""
     arguments = [str(folder), f"--rootdir={folder}", "--strict-markers", "--tb=short", "-q"]
-    arguments += ["-p", "no:cacheprovider"]
+    for name in UNUSED:
+        arguments += ["-p", f"no:{name}"]
     if order.keyword:
         arguments += ["-k", order.keyword]
     return int(pytest.main(arguments, plugins=[fixtures, Events(link, order, Reader())]))
@@ -59,6 +62,7 @@ class Events:
         self.kmsg = kmsg
         self.current = Outcome()
         self.trouble: list[str] = []
+        self.counters: dict[str, int] = {}
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[fixtures.LINK] = self.link
@@ -85,11 +89,12 @@ class Events:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         self.current = Outcome()
         self._event("test-start", id=item.nodeid)
-        before = counters.snapshot()
+        before = self.counters or counters.snapshot()
         try:
             return (yield)
         finally:
             result = self.current
+            self.counters = counters.snapshot()
             self._event(
                 "test-end",
                 id=item.nodeid,
@@ -97,7 +102,7 @@ class Events:
                 phase=result.phase,
                 text=result.text,
                 duration=round(result.duration, 3),
-                counters={"before": before, "after": counters.snapshot()},
+                counters={"before": before, "after": self.counters},
                 measures=dict(item.user_properties),
             )
 

@@ -80,9 +80,7 @@ def choose(kvm_rate: float | None, tcg_rate: float | None, no_kvm: str = "") -> 
 def measure(qemu: Qemu, store: Store) -> Accelerator:
     """The accelerator for this machine, measured once per boot of it. InfraError: QEMU does not run."""
     no_kvm = _no_kvm()
-    note = store.path(
-        "prefixes", f"accel-{key_of(boot=_BOOT_ID.read_text(), qemu=qemu.key, no_kvm=no_kvm)}.json"
-    )
+    note = store.path("prefixes", f"accel-{key_of(boot=_BOOT_ID.read_text(), qemu=qemu.key, no_kvm=no_kvm)}.json")
     if note.exists():
         return Accelerator(**json.loads(note.read_text()))
     if no_kvm:

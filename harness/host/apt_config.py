@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.formats.debian import TARGET_FIELDS, choose_mirror
+from harness.formats.debian import TARGET_FIELDS, choose_mirror, choose_mirror_by_suite
 from harness.host import proc
 
 SUITES = ("trixie", "trixie-updates", "trixie-backports")
@@ -110,6 +110,8 @@ def _system(*argv: str) -> str:
 def _system_mirror() -> str:
     line = "\t".join(f"$({field})" for field in TARGET_FIELDS)
     mirror = choose_mirror(_system("apt-get", "indextargets", "--format", line, "Created-By: Packages"))
+    if mirror is None:  # always so before the system's first update
+        mirror = choose_mirror_by_suite(_system("apt-get", "update", "--print-uris"))
     if mirror is None:
         raise UsageError(
             "the system's apt sources name no Debian archive",

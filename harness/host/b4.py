@@ -121,9 +121,7 @@ def make_ready(
     )
 
 
-def _b4(
-    words: Sequence[str], scratch: Path, clock: Clock, *, what: str, options: Sequence[str] = ()
-) -> proc.Completed:
+def _b4(words: Sequence[str], scratch: Path, clock: Clock, *, what: str, options: Sequence[str] = ()) -> proc.Completed:
     return proc.run(
         # The marks before attestation results are made plain letters, without colours.
         [
@@ -142,11 +140,7 @@ def _b4(
 
 def _environment(scratch: Path) -> dict[str, str]:
     """The user's own, for git's configuration, proxies and keys, but with b4's data in the scratch folder."""
-    env = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in ("GIT_DIR", "GIT_WORK_TREE", "PYTHONPATH")
-    }
+    env = {key: value for key, value in os.environ.items() if key not in ("GIT_DIR", "GIT_WORK_TREE", "PYTHONPATH")}
     data = scratch / "data"
     data.mkdir(exist_ok=True)
     home = Path(os.environ.get("XDG_DATA_HOME") or Path("~/.local/share").expanduser())
@@ -170,9 +164,7 @@ def _not_fetched(where: str, done: proc.Completed) -> HarnessError:
         )
     if "Traceback (most recent call last)" in words and "Could not retrieve" not in words:
         return InfraError(f"b4 failed: {_last(words)}", hint="'xdna-harness doctor' checks the installation")
-    reason = re.search(
-        r"(?:Errno -?\d+\] )([^')\"]+)|(timed out|error: 5\d\d|Name or service not known)", words
-    )
+    reason = re.search(r"(?:Errno -?\d+\] )([^')\"]+)|(timed out|error: 5\d\d|Name or service not known)", words)
     why = one_line(reason.group(1) or reason.group(2)) if reason else _last(words)
     return InfraError(
         f"cannot reach the mail archive for {one_line(where)}: {why}",
@@ -194,9 +186,7 @@ def _not_ready(done: proc.Completed) -> HarnessError:
             f"the series fails the check of its signatures: {failed}",
             hint="git config b4.attestation-policy says hardfail: ask the author to sign it",
         )
-    return InfraError(
-        f"b4 failed on the series: {_last(words)}", hint="'xdna-harness doctor' checks the installation"
-    )
+    return InfraError(f"b4 failed on the series: {_last(words)}", hint="'xdna-harness doctor' checks the installation")
 
 
 def _notes(words: str) -> list[str]:
@@ -204,9 +194,7 @@ def _notes(words: str) -> list[str]:
     if "is a partial reroll" in words:
         notes.append("partial reroll: b4 completed it with patches of the revision before")
     ignored = re.findall(r"^\s+! Trailer: (\S.*)$", words, re.MULTILINE)
-    notes += [
-        f"b4 ignored a trailer that its sender did not give: {one_line(trailer)}" for trailer in ignored[:20]
-    ]
+    notes += [f"b4 ignored a trailer that its sender did not give: {one_line(trailer)}" for trailer in ignored[:20]]
     return notes
 
 

@@ -33,9 +33,7 @@ def find(tree: Path, name: str) -> str:
     done = _git(tree, ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"])
     if done.status != 0:
         why = one_line(done.stderr) or "no such commit"
-        raise UsageError(
-            f"{one_line(name)} in {tree}: {why}", hint="write git:TREE#A..B with commits of TREE"
-        )
+        raise UsageError(f"{one_line(name)} in {tree}: {why}", hint="write git:TREE#A..B with commits of TREE")
     return done.stdout.strip()
 
 
@@ -54,14 +52,10 @@ def write_patches(tree: Path, base: str, head: str, out: Path, limit: int) -> No
     out.mkdir()
     count = len(_git(tree, ["rev-list", "--no-merges", f"{base}..{head}"]).stdout.split())
     if count > limit:
-        raise UsageError(
-            f"{count} commits are too many for a series, the limit is {limit}", hint="narrow A..B"
-        )
+        raise UsageError(f"{count} commits are too many for a series, the limit is {limit}", hint="narrow A..B")
     done = _git(tree, ["format-patch", *_FORMAT, "-o", str(out.resolve()), f"{base}..{head}"])
     if done.status != 0:
-        raise InfraError(
-            f"git format-patch failed in {tree}: {one_line(done.stderr)}", hint="run 'git fsck' there"
-        )
+        raise InfraError(f"git format-patch failed in {tree}: {one_line(done.stderr)}", hint="run 'git fsck' there")
 
 
 def _git(tree: Path, words: list[str]) -> proc.Completed:

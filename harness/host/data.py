@@ -20,6 +20,4 @@ def data_folder(name: str) -> Path:
     for root in (PACKAGE.parent, PACKAGE / "_data"):
         if (root / "vm-images").is_dir() and (root / name).is_dir():
             return root / name
-    raise UsageError(
-        f"the folder {name} is not part of this installation", hint="run from a clone of the repository"
-    )
+    raise UsageError(f"the folder {name} is not part of this installation", hint="run from a clone of the repository")

@@ -50,9 +50,7 @@ def write_mbox(series: Series, path: Path) -> None:
     mails = [_with_headers(patch) for patch in series.patches]
     footers = [("base-commit", series.base_commit), ("change-id", series.change_id)]
     known = read_mail(mails[0], str(path))
-    plain = not re.search(
-        rb"^content-transfer-encoding: *(?:base64|quoted)", mails[0], re.IGNORECASE | re.MULTILINE
-    )
+    plain = not re.search(rb"^content-transfer-encoding: *(?:base64|quoted)", mails[0], re.IGNORECASE | re.MULTILINE)
     new = [f"{key}: {value}\n" for key, value in footers if value and not known.footers(key)]
     if new and plain:
         mails[0] = mails[0].rstrip(b"\n") + b"\n\n" + "".join(new).encode()
@@ -110,13 +108,9 @@ def _from_archive(work: _Work, where: str) -> Series:
     if group is None or not group.patches:
         group, more = choose(found, "the thread", "name the mail of a patch or a cover letter")
         notes += more
-    ready = b4.make_ready(
-        raw, work.scratch, work.clock, revision=group.revision, message_id=asked, offline=False
-    )
+    ready = b4.make_ready(raw, work.scratch, work.clock, revision=group.revision, message_id=asked, offline=False)
     if ready is None:
-        raise UsageError(
-            f"b4 found no patches at {one_line(where)}", hint="name the mail of a patch or cover letter"
-        )
+        raise UsageError(f"b4 found no patches at {one_line(where)}", hint="name the mail of a patch or cover letter")
     newest = max((g.revision for g in found if g.patches), default=group.revision)
     return _from_b4(work, group, ready, notes, newest)
 
@@ -144,9 +138,7 @@ def _from_path(work: _Work, path: Path, wanted: str | None) -> Series:
         offline=True,
     )
     if ready is None:
-        return _from_mails(
-            work, group, [*notes, "b4 sees no patches here: taken by git mailinfo, b4 skipped"]
-        )
+        return _from_mails(work, group, [*notes, "b4 sees no patches here: taken by git mailinfo, b4 skipped"])
     newest = max(g.revision for g in found if g.patches)
     return _from_b4(work, group, ready, notes, newest)
 
@@ -158,17 +150,13 @@ def _from_git(work: _Work, rest: str) -> Series:
         raise UsageError(f"not a range of commits: git:{one_line(rest)}", hint="write git:TREE#A..B")
     top = Path(tree).expanduser()
     if not top.is_dir():
-        raise UsageError(
-            f"no such folder: {one_line(tree)}", hint="the tree of a series is a local one: git:PATH#A..B"
-        )
+        raise UsageError(f"no such folder: {one_line(tree)}", hint="the tree of a series is a local one: git:PATH#A..B")
     base, head = (commits.find(top, name) for name in (first, last))
     out = work.scratch / "patches"
     commits.write_patches(top, base, head, out, limit=MAX_PATCHES)
     mails = [read_mail(path.read_bytes(), path.name) for path in sorted(out.iterdir())]
     if not mails:
-        raise UsageError(
-            f"there are no commits in git:{one_line(rest)}", hint="write the older end first: A..B"
-        )
+        raise UsageError(f"there are no commits in git:{one_line(rest)}", hint="write the older end first: A..B")
     notes = ["taken from git commits by git format-patch, b4 skipped"]
     if skipped := commits.merges(top, base, head):
         notes.append(f"{skipped} merge commits in the range were left out")
@@ -210,9 +198,7 @@ def _series(
 ) -> Series:
     """Put together what the mails as they were sent say, and the patches as they will be applied."""
     first = mails[0]
-    title = (
-        first.title if len(patches) == 1 or first.is_cover else f"{first.title} (and {len(patches) - 1} more)"
-    )
+    title = first.title if len(patches) == 1 or first.is_cover else f"{first.title} (and {len(patches) - 1} more)"
     needed = [value for mail in mails for value in mail.footers("prerequisite-patch-id")]
     if needed:
         notes = [
@@ -230,9 +216,7 @@ def _series(
         base_commit=base_commit or _footer(mails, "base-commit"),
         change_id=_footer(mails, "change-id"),
         trailers=tuple(
-            dict.fromkeys(
-                one_line(t) for p in patches for t in read_mail(_with_headers(p), work.spec).trailers
-            )
+            dict.fromkeys(one_line(t) for p in patches for t in read_mail(_with_headers(p), work.spec).trailers)
         ),
         attestation=attestation,
         newer_revision=newer,

@@ -92,9 +92,7 @@ def stamps(path: Path, names: Iterable[str]) -> dict[str, Stamp]:
         except FileNotFoundError:
             continue
         if not stat.S_ISREG(state.st_mode) and not stat.S_ISLNK(state.st_mode):
-            raise UsageError(
-                f"{full} is neither a file nor a link", hint="no kernel source has such: remove it"
-            )
+            raise UsageError(f"{full} is neither a file nor a link", hint="no kernel source has such: remove it")
         found[name] = (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
     return found
 
@@ -113,9 +111,7 @@ def _copy(
 ) -> dict[str, str]:
     """Bring every file to ``to``, linked from the entry before or copied; returns the digests."""
     entry, last = before
-    same = {
-        name: last[name].digest for name in now if entry and name in last and last[name].stamp == now[name]
-    }
+    same = {name: last[name].digest for name in now if entry and name in last and last[name].stamp == now[name]}
     changed = [name for name in now if name not in same]
     for folder in {os.path.dirname(name) for name in same}:
         os.makedirs(f"{to}/{folder}", exist_ok=True)

@@ -85,9 +85,7 @@ def diff_of(mail: bytes) -> bytes:
             check=False,
         )
         if done.status != 0:
-            raise PatchError(
-                f"git cannot read a mail: {one_line(done.stderr) or 'no reason given'}", hint=_DAMAGED
-            )
+            raise PatchError(f"git cannot read a mail: {one_line(done.stderr) or 'no reason given'}", hint=_DAMAGED)
         return (folder / "diff").read_bytes()
 
 
@@ -152,12 +150,12 @@ def _numstat(tree: Path, diff: bytes, files: list[FileDiff], who: str) -> set[st
         raise PatchError(f"{who} carries no diff that git can read", hint=_DAMAGED)
     if "invalid path" in reason:
         _refuse_hostile(files, set(paths_of(files)), who)
-    match = re.search(r"(?:line |:)(\d+)\b", reason)
-    place = place_of(files, int(match.group(1))) if match else ""
-    raise PatchError(
-        f"{who} is damaged{f' in {one_line(place)}' if place else ''}: {one_line(reason)} of the diff",
-        hint=_DAMAGED,
-    )
+    match = re.search(r"(.*?) at (?:line |\S*:)(\d+)\b", reason)
+    if match is None:
+        raise PatchError(f"{who} is damaged: {one_line(reason)}", hint=_DAMAGED)
+    what, line = match.group(1), int(match.group(2))
+    place = one_line(place_of(files, line) or "its head")
+    raise PatchError(f"{who} is damaged in {place}, line {line} of the diff: {one_line(what)}", hint=_DAMAGED)
 
 
 def _refuse_hostile(files: list[FileDiff], names: Iterable[str], who: str) -> None:
@@ -170,14 +168,10 @@ def _refuse_hostile(files: list[FileDiff], names: Iterable[str], who: str) -> No
             raise PatchError(f"{who} touches a .git folder: {one_line(name)}", hint=_HOSTILE)
     for file in files:
         if any(mode in _LINK_MODES for mode in file.modes):
-            raise PatchError(
-                f"{who} makes or changes a link or submodule: {one_line(file.name)}", hint=_HOSTILE
-            )
+            raise PatchError(f"{who} makes or changes a link or submodule: {one_line(file.name)}", hint=_HOSTILE)
 
 
-def _refusal(
-    tree: Path, files: list[FileDiff], stderr: str, who: str
-) -> PatchError | UsageError | InfraError:
+def _refusal(tree: Path, files: list[FileDiff], stderr: str, who: str) -> PatchError | UsageError | InfraError:
     """Whose fault it is that git would not apply a readable diff: the blob ids of its index lines decide."""
     reason = _first_error(stderr)
     if "unable to" in reason or "No space left" in reason:

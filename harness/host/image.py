@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The guest's root file system, made from a recipe: the same bytes on every machine, by any user.
+"""The guest's root file system, made from a recipe: the same bytes by any user (and one mkfs.erofs).
 
 Packages are unpacked and their scripts not run. Python's modules are compiled beforehand, by the image's own
 Python with the image's own libraries: under emulation that saves seconds at every start.

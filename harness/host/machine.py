@@ -108,7 +108,9 @@ class Boot:
             )
         if time.monotonic() - started > CONNECT_SECONDS:
             raise InfraError(
-                f"QEMU did not open the port within {CONNECT_SECONDS:.0f} s", log=self.folder / "qemu.log", transient=True
+                f"QEMU did not open the port within {CONNECT_SECONDS:.0f} s",
+                log=self.folder / "qemu.log",
+                transient=True,
             )
 
     @property
@@ -215,4 +217,3 @@ class Boot:
             if held is not None:
                 held.close()
         shutil.rmtree(self._sockets, ignore_errors=True)
-

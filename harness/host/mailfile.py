@@ -42,9 +42,7 @@ def refuse_cut(path: Path, mails: Sequence[Mail]) -> None:
     files = read_diff(git.diff_of(last.raw))
     promised = re.search(r"^ (\d{1,6}) files? changed, ", last.body, re.MULTILINE)
     if any(not hunk.whole for file in files for hunk in file.hunks):
-        raise UsageError(
-            f"{path} is cut off in the middle of the diff of '{one_line(last.title)}'", hint=again
-        )
+        raise UsageError(f"{path} is cut off in the middle of the diff of '{one_line(last.title)}'", hint=again)
     if promised and int(promised.group(1)) > len(files):
         raise UsageError(
             f"{path} is cut off: '{one_line(last.title)}' changes {promised.group(1)} files, "

@@ -59,6 +59,7 @@ NEEDS: dict[Purpose, tuple[Need, ...]] = {
         Need("libelf-dev", "gelf.h"),  # objtool
         Need("libssl-dev", "openssl/ssl.h"),  # certificates of signed modules
         Need("xz-utils", "xz"),
+        Need("lz4", "lz4"),  # the kernel image (CONFIG_KERNEL_LZ4)
         Need("cpio", "cpio"),
         Need("rsync", "rsync"),
         Need("ccache", "ccache"),

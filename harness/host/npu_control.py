@@ -31,7 +31,9 @@ class NpuControl:
                 break
             except (FileNotFoundError, ConnectionRefusedError) as error:
                 if time.monotonic() > deadline:
-                    raise InfraError(f"the emulated NPU did not open {path.name} within {ANSWER_SECONDS:.0f} s") from error
+                    raise InfraError(
+                        f"the emulated NPU did not open {path.name} within {ANSWER_SECONDS:.0f} s"
+                    ) from error
                 time.sleep(0.02)
         self._stream = self._socket.makefile("rwb")
 

@@ -23,6 +23,8 @@ ASK_SECONDS = 30.0
 
 _LIBRARIES = ("usr/lib/x86_64-linux-gnu", "usr/lib")
 _LOADER = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
+_DATA = ("usr/share/qemu", "usr/share/seabios")
+"""Firmware and option ROMs; the links between the two folders are absolute, so both are named."""
 _NOT_RUN = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info")
 _POINTER = "qemu.json"
 
@@ -46,17 +48,13 @@ def find_qemu(store: Store) -> Qemu:
     program = shutil.which("qemu-system-x86_64")
     if program and has_device((program,)):
         version = _version((program,))
-        return Qemu(
-            (program,), version, "the system's", key_of(version=version, binary=hash_file(Path(program)))
-        )
+        return Qemu((program,), version, "the system's", key_of(version=version, binary=hash_file(Path(program))))
     return _private(store)
 
 
 def has_device(argv: tuple[str, ...]) -> bool:
     """Whether this QEMU knows the device."""
-    done = proc.run(
-        [*argv, "-device", "help"], what="asking QEMU for its devices", timeout=ASK_SECONDS, check=False
-    )
+    done = proc.run([*argv, "-device", "help"], what="asking QEMU for its devices", timeout=ASK_SECONDS, check=False)
     return f'name "{DEVICE}"' in done.stdout
 
 
@@ -64,7 +62,8 @@ def private_argv(root: Path) -> tuple[str, ...]:
     """How a QEMU unpacked below ``root`` is started with the libraries that came with it."""
     libraries = ":".join(str(root / folder) for folder in _LIBRARIES)
     program = str(root / "usr/bin/qemu-system-x86_64")
-    return (str(root / _LOADER), "--library-path", libraries, program, "-L", str(root / "usr/share/qemu"))
+    data = [word for folder in _DATA for word in ("-L", str(root / folder))]
+    return (str(root / _LOADER), "--library-path", libraries, program, *data)
 
 
 def parse_version(text: str) -> str:

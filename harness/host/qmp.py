@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from qemu.qmp import QMPError
@@ -45,7 +46,5 @@ class Monitor:
         self.command("inject-nmi")
 
     def close(self) -> None:
-        try:
+        with suppress(QMPError, OSError, EOFError):  # QEMU is gone, which is what we wanted
             self._monitor.close()
-        except (QMPError, OSError, EOFError):
-            pass  # QEMU is gone, which is what we wanted

@@ -48,9 +48,7 @@ def commit_of(repository: Path, ref: str) -> str:
     argv = (f"--git-dir={repository}", "rev-parse", "--verify", "--quiet", "--end-of-options")
     done = _git(*argv, f"{ref}^{{commit}}", what="git rev-parse")
     if done.status != 0:
-        raise UsageError(
-            f"no commit {one_line(ref)} in {repository}", hint="name a tag, a branch or a commit"
-        )
+        raise UsageError(f"no commit {one_line(ref)} in {repository}", hint="name a tag, a branch or a commit")
     return done.stdout.split()[-1]
 
 
@@ -62,9 +60,7 @@ def remote_commit_of(url: str, ref: str) -> str:
     argv = ("ls-remote", "--exit-code", "--", url, ref, f"{ref}^{{}}")
     done = _git(*argv, what=what, timeout=LS_REMOTE_SECONDS)
     if done.status == 2:
-        raise UsageError(
-            f"{one_line(url)} has no {one_line(ref)}", hint="name a tag, a branch or a whole commit id"
-        )
+        raise UsageError(f"{one_line(url)} has no {one_line(ref)}", hint="name a tag, a branch or a whole commit id")
     if done.status != 0:
         raise _failed(url, done)
     found = {name: commit for commit, name in (line.split("\t") for line in done.stdout.splitlines())}

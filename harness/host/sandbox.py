@@ -33,7 +33,8 @@ ROOT_USER = 65533  # Debian policy 9.2.2 keeps 65000-65533 unused; nobody (65534
 INNER_USER = 1000  # not 65534, which is also how every foreign file's owner looks in a user namespace
 SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 ETC = ("/etc/alternatives", "/etc/ld.so.cache")
-PATH = "/usr/lib/ccache:/usr/bin:/usr/sbin:/bin:/sbin"
+TOOL_PATH = "/usr/bin:/usr/sbin:/bin:/sbin"
+PATH = f"/usr/lib/ccache:{TOOL_PATH}"  # Debian's folder of compilers that go through ccache; may be missing
 
 GIB = 1 << 30
 

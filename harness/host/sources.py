@@ -88,7 +88,9 @@ def nearest(wanted: str, versions: Sequence[str], count: int = 6) -> list[str]:
 
 def makefile_version(text: str) -> str | None:
     """``7.3.4`` of the four lines at the top of a kernel's Makefile; None when they are not there."""
-    found: dict[str, str] = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION) *= *(\S*)$", text, re.MULTILINE))
+    found: dict[str, str] = dict(
+        re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION) *= *(\S*)$", text, re.MULTILINE)
+    )
     if not found.get("VERSION") or "PATCHLEVEL" not in found:
         return None
     numbers = (found["VERSION"], found["PATCHLEVEL"], found.get("SUBLEVEL") or "0")
@@ -102,9 +104,7 @@ def check_tree(root: Path, spec: str) -> str:
     except OSError:
         version = None
     if version is None or not (root / "Kconfig").is_file():
-        raise UsageError(
-            f"{one_line(spec)} is not a kernel source tree", hint="name the folder with its Makefile"
-        )
+        raise UsageError(f"{one_line(spec)} is not a kernel source tree", hint="name the folder with its Makefile")
     if not (root / DRIVER / "Makefile").is_file():
         raise UsageError(
             f"{one_line(spec)} is Linux {version}, which has no {DRIVER}",
@@ -122,9 +122,7 @@ def _debian(spec: str, wanted: str, store: Store) -> Source:
         known = [v for versions in _binaries(apt).values() for v in versions] + apt.source_versions("linux")
         raise UsageError(
             f"apt knows no kernel source of version {one_line(wanted)}",
-            hint=f"the nearest are {', '.join(nearest(wanted, known))}"
-            if known
-            else "the mirror carries none",
+            hint=f"the nearest are {', '.join(nearest(wanted, known))}" if known else "the mirror carries none",
         )
     key = key_of(package=offer.package, version=offer.version, source=offer.is_source, layout=LAYOUT)
 
@@ -174,9 +172,7 @@ def _dir(spec: str, name: str, store: Store) -> Source:
 def _git(spec: str, rest: str, store: Store) -> Source:
     place, _, ref = rest.rpartition("#")
     if not place or not ref or ref.startswith("-"):
-        raise UsageError(
-            f"no commit in {one_line(spec)}", hint="write git:URL-or-path#REF, such as git:.#v7.3"
-        )
+        raise UsageError(f"no commit in {one_line(spec)}", hint="write git:URL-or-path#REF, such as git:.#v7.3")
     local = None if repository.is_url(place) else repository.find(place)
     commit = repository.commit_of(local, ref) if local else repository.remote_commit_of(place, ref)
 

@@ -68,9 +68,7 @@ def _untar(reader: str, root: Path, archive: Path) -> None:
         return
     first = printable((done.stderr.strip().splitlines() or [f"status {done.status}"])[0])
     if "No space left" in done.stderr or "Disk quota" in done.stderr:
-        raise InfraError(
-            f"{what}: {first}", hint="free some disk space: 'xdna-harness clean' empties the cache"
-        )
+        raise InfraError(f"{what}: {first}", hint="free some disk space: 'xdna-harness clean' empties the cache")
     raise DamagedArchive(f"{archive} cannot be unpacked: {first}", hint="is the network or the disk failing?")
 
 

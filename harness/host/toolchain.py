@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.errors import InfraError
 from harness.host import proc
-from harness.host.sandbox import PATH
+from harness.host.sandbox import TOOL_PATH
 
 PACKAGES = {  # program: Debian package
     "make": "make",
@@ -34,7 +34,7 @@ def missing(*, optional: bool = True) -> tuple[str, ...]:
     packages = [
         package
         for program, package in PACKAGES.items()
-        if (optional or program not in OPTIONAL) and shutil.which(program, path=PATH) is None
+        if (optional or program not in OPTIONAL) and shutil.which(program, path=TOOL_PATH) is None
     ]
     include = Path("/usr/include")
     if not (include / ELF_HEADER).exists():
@@ -54,7 +54,7 @@ def version() -> str:
     lines = [platform.machine()]
     for program in ("gcc", "ld", "make"):
         done = proc.run(
-            [program, "--version"], what=f"{program} --version", timeout=30, env={"PATH": PATH, "LC_ALL": "C"}
+            [program, "--version"], what=f"{program} --version", timeout=30, env={"PATH": TOOL_PATH, "LC_ALL": "C"}
         )
         lines.append(done.stdout.partition("\n")[0])
     return "\n".join(lines)

@@ -69,8 +69,9 @@ class Sockets:
 class Machine:
     """One virtual machine: what is booted, on what.
 
-    ``qemu`` is the argv prefix, ``accel`` QEMU's options for accelerator and CPU, ``console`` the log file of the serial console (None:
-    standard input and output), ``disk`` a second read-only disk (the payload, when it is booted by hand).
+    ``qemu`` is the argv prefix, ``accel`` QEMU's options for accelerator and CPU, ``console`` the log file of the
+    serial console (None: standard input and output), ``disk`` a second read-only disk (the payload, when it is booted
+    by hand).
     """
 
     qemu: tuple[str, ...]
@@ -156,7 +157,12 @@ def qemu_argv(machine: Machine) -> list[str]:
 
 def _disk(name: str, path: Path, slot: str) -> list[str]:
     blockdev = {"driver": "file", "node-name": name, "filename": str(path), "read-only": True}
-    return ["-blockdev", json.dumps(blockdev), "-device", f"virtio-blk-pci,drive={name},bus=pcie.0,addr={slot}"]
+    return [
+        "-blockdev",
+        json.dumps(blockdev),
+        "-device",
+        f"virtio-blk-pci,drive={name},bus=pcie.0,addr={slot}",
+    ]
 
 
 def npu_argv(python: str, machine: Machine, log: Path) -> list[str]:

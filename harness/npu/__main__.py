@@ -33,9 +33,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--address-mode", choices=ADDRESS_MODES, default=ADDRESS_MODES[0])
     parser.add_argument("--protocol", type=Protocol.parse, help="as in 6.12; else the NPU's newest")
     parser.add_argument("--deferred", action="store_true", help="answer after a few ms, not in the doorbell")
-    parser.add_argument(
-        "--bdf", type=lambda text: int(text, 0), default=DEFAULT_BDF, help="bus, slot, function"
-    )
+    parser.add_argument("--bdf", type=lambda text: int(text, 0), default=DEFAULT_BDF, help="bus, slot, function")
     return parser.parse_args(argv)
 
 

@@ -82,9 +82,7 @@ def start_cu(unit: int, arguments: Sequence[int]) -> Command:
 
 
 def _npu_slot(data: bytes, offset: int) -> tuple[Command, int]:
-    kind, code, save, restore, code_size, save_size, restore_size, _, unit, count = _head(
-        _NPU_SLOT, data, offset
-    )
+    kind, code, save, restore, code_size, save_size, restore_size, _, unit, count = _head(_NPU_SLOT, data, offset)
     arguments = _words(data, offset + _NPU_SLOT.size, count)
     end = offset + _NPU_SLOT.size + 4 * count
     if kind not in Kind.__members__.values():

@@ -56,8 +56,7 @@ class Context:
             "hung": self.hung,
             "completed": self.completed,
             "host_buffers": [
-                {"device": buffer.device, "host": buffer.host, "size": buffer.size}
-                for buffer in self.heap.buffers
+                {"device": buffer.device, "host": buffer.host, "size": buffer.size} for buffer in self.heap.buffers
             ],
         }
 
@@ -117,9 +116,7 @@ class ContextMessages:
         elif request["config"] == _UNREGISTER and context.debug == (offset, size):
             context.debug = None
         else:
-            raise ProtocolError(
-                f"CONFIG_DEBUG_BO {request['config']} for {offset:#x}, registered is {context.debug}"
-            )
+            raise ProtocolError(f"CONFIG_DEBUG_BO {request['config']} for {offset:#x}, registered is {context.debug}")
         return Reply()
 
     def _sync_bo(self, context: Context, request: dict[str, Any]) -> Reply:

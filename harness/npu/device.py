@@ -89,9 +89,7 @@ class Npu:
         if index == CONFIG_REGION:
             return Region(CONFIG_SIZE)
         mailbox = self.settings.generation.mailbox
-        return Region(
-            self.settings.generation.bars.get(index, 0), self._sram.fd if index == mailbox.sram else None
-        )
+        return Region(self.settings.generation.bars.get(index, 0), self._sram.fd if index == mailbox.sram else None)
 
     def _reader(self, index: int) -> Callable[[int, int], bytes]:
         if index == CONFIG_REGION:

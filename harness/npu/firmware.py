@@ -107,9 +107,7 @@ class Firmware:
     def _doorbell(self, number: int, value: int) -> None:
         channel = self._channels.get(number)
         if channel is None:
-            self._board.log.event(
-                "protocol-error", what=f"doorbell of channel slot {number}, which is closed"
-            )
+            self._board.log.event("protocol-error", what=f"doorbell of channel slot {number}, which is closed")
         elif self._board.latency:
             self._board.loop.call_later(self._board.latency, lambda: self._serve(channel))
         else:
@@ -169,9 +167,7 @@ class Firmware:
         else:
             send()
 
-    def _perform(
-        self, channel: Channel, packet: Packet, message: Message, request: dict[str, Any]
-    ) -> Reply | None:
+    def _perform(self, channel: Channel, packet: Packet, message: Message, request: dict[str, Any]) -> Reply | None:
         """Do what the message says; None if it is not answered (now). Trouble becomes an event and a
         status.
         """
@@ -202,9 +198,7 @@ class Firmware:
         if not self.management.supports(message.name):
             version = "{}.{}".format(*self._board.protocol)
             if message.opcode is Opcode.ADD_HOST_BUFFER:
-                raise HeapError(
-                    "not-supported", f"protocol {version} has no {message.name}", Status.INVALID_COMMAND
-                )
+                raise HeapError("not-supported", f"protocol {version} has no {message.name}", Status.INVALID_COMMAND)
             raise ProtocolError(f"protocol {version} has no {message.name}")
         if not message.size_fits(len(packet.payload)):
             raise ProtocolError(f"{message.name} of {len(packet.payload)} bytes")
@@ -223,9 +217,7 @@ class Firmware:
 
     # The log
 
-    def _log(
-        self, channel: Channel, packet: Packet, request: dict[str, Any], status: int | None, action: str
-    ) -> None:
+    def _log(self, channel: Channel, packet: Packet, request: dict[str, Any], status: int | None, action: str) -> None:
         message = MESSAGES.get(packet.opcode)
         self._board.log.add(
             channel=channel.name,

@@ -77,9 +77,7 @@ class Heap:
         if self.buffers:
             raise HeapError("mapped-twice", f"the heap is mapped at {self.buffers[0].host:#x} already")
         if size == 0 or size % HEAP_CHUNK:
-            raise HeapError(
-                "wrong-size", f"MAP_HOST_BUFFER of {size:#x} bytes, not a multiple of {HEAP_CHUNK:#x}"
-            )
+            raise HeapError("wrong-size", f"MAP_HOST_BUFFER of {size:#x} bytes, not a multiple of {HEAP_CHUNK:#x}")
         if HEAP_BASE + size > ADDRESSABLE:
             raise HeapError("beyond-maximum", f"MAP_HOST_BUFFER of {size:#x} bytes")
         self._check_address(host, size)
@@ -102,9 +100,7 @@ class Heap:
         last = self.buffers[-1]
         self.buffers.append(HostBuffer(last.device + last.size, host, size))
         if self._contiguous and host != last.host_end:
-            return HeapError(
-                "not-contiguous", f"{host:#x} does not follow {last.host:#x}, of {last.size:#x} bytes"
-            )
+            return HeapError("not-contiguous", f"{host:#x} does not follow {last.host:#x}, of {last.size:#x} bytes")
         return None
 
     def _check_address(self, host: int, size: int) -> None:

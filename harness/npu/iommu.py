@@ -102,9 +102,7 @@ class Iommu:
         """(root, levels) of the table for this PASID, or None if its addresses are bus addresses."""
         if self.base is None:
             if pasid or self._required:
-                raise HarnessFault(
-                    "the device table's address is unknown: send device-table on the control socket"
-                )
+                raise HarnessFault("the device table's address is unknown: send device-table on the control socket")
             return None
         entry = _ENTRY.unpack(self.memory.read(self.base + self.bdf * _ENTRY.size, _ENTRY.size))
         valid = entry[0] & _DTE_VALID and entry[0] & _DTE_TRANSLATE and entry[0] & _DTE_GV
@@ -112,9 +110,7 @@ class Iommu:
             return None
         if not valid:
             raise IommuFault(pasid, address, f"device table entry {entry[0]:#x} has no GCR3 table")
-        root = (
-            (entry[0] >> 58 & 7) << 12 | (entry[1] >> 16 & 0xFFFF) << 15 | (entry[1] >> 43 & 0x1FFFFF) << 31
-        )
+        root = (entry[0] >> 58 & 7) << 12 | (entry[1] >> 16 & 0xFFFF) << 15 | (entry[1] >> 43 & 0x1FFFFF) << 31
         for level in range(entry[0] >> 56 & 3, -1, -1):
             found = self._quad(root + (pasid >> 9 * level & 511) * 8)
             if not found & _PRESENT:

@@ -144,9 +144,7 @@ MESSAGES = {
         ),
         Message(Opcode.GET_DEV_REVISION, MGMT, (("reserved", "I"),), answer="III"),
         Message(Opcode.GET_PROTOCOL_VERSION, MGMT, (("reserved", "I"),), answer="III"),
-        Message(
-            Opcode.SYNC_BO, CONTEXT, (("src_addr", "Q"), ("dst_addr", "Q"), ("size", "I"), ("type", "I"))
-        ),
+        Message(Opcode.SYNC_BO, CONTEXT, (("src_addr", "Q"), ("dst_addr", "Q"), ("size", "I"), ("type", "I"))),
         Message(Opcode.EXECUTE_BUFFER_CF, CONTEXT, (("cu_idx", "I"), ("payload", "19I"))),
         Message(
             Opcode.EXEC_DPU,

@@ -93,6 +93,11 @@ def parse(code: bytes) -> list[Instruction]:
     return instructions
 
 
+def assemble(*instructions: tuple[int, int, int, int, int]) -> bytes:
+    """A program from (op, size, source, target, value) each."""
+    return HEAD.pack(MAGIC, len(instructions)) + b"".join(INSTRUCTION.pack(*i) for i in instructions)
+
+
 def run(code: bytes, arguments: Sequence[int], memory: Memory) -> int:
     """Run a program to its end; returns how many instructions it had.
 

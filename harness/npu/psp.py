@@ -62,9 +62,7 @@ class Psp:
             response = rule.status
         else:
             response = call()
-        self._log.event(
-            "psp", command=_name(command), arguments=arguments, status=response, action="answered"
-        )
+        self._log.event("psp", command=_name(command), arguments=arguments, status=response, action="answered")
         self._registers.set(self._places.status, command | PSP_READY)
         self._registers.set(self._places.response, response)
 

@@ -114,9 +114,7 @@ def parse_rule(raw: object) -> Rule:
         raise BadRule(f"a rule is an object, not {type(raw).__name__}")
     unknown = raw.keys() - _KEYS
     if unknown:
-        raise BadRule(
-            f"a rule has no {', '.join(sorted(map(str, unknown)))}; it may have {', '.join(sorted(_KEYS))}"
-        )
+        raise BadRule(f"a rule has no {', '.join(sorted(map(str, unknown)))}; it may have {', '.join(sorted(_KEYS))}")
     kinds = [key for key in ("opcode", "psp", "smu", "boot") if key in raw]
     if len(kinds) != 1:
         raise BadRule("a rule is about exactly one of opcode, psp, smu and boot")

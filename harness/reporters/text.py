@@ -29,7 +29,10 @@ def render(report: Report) -> str:
         lines += ["", "trailers:", *(f"  {trailer}" for trailer in report.trailers)]
     lines += ["", "how:", *(f"  {name}: {text}" for name, text in report.facts.items())]
     lines += [f"  note: {note}" for note in report.notes]
-    lines += ["", f"where to look: {report.run}/report.json, junit.xml, <lane>/{report.variant}/boot-*/console.log"]
+    lines += [
+        "",
+        f"where to look: {report.run}/report.json, junit.xml, <lane>/{report.variant}/boot-*/console.log",
+    ]
     return printable("\n".join(lines)) + "\n"
 
 

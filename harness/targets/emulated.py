@@ -23,7 +23,13 @@ from harness.model.variant import AddressMode, Variant
 GRACE_SECONDS = 20.0
 """How much longer than a test's own limit the host waits before it calls the guest lost."""
 
-ASKS = {"npu.script": "script", "npu.log": "log", "npu.state": "state", "npu.reset": "reset-script", "npu.async": "async-error"}
+ASKS = {
+    "npu.script": "script",
+    "npu.log": "log",
+    "npu.state": "state",
+    "npu.reset": "reset-script",
+    "npu.async": "async-error",
+}
 """What a test may ask over the port, and the NPU's command for it."""
 
 
@@ -150,7 +156,12 @@ class EmulatedSession:
         yield message
         if message.get("event") == "test-end":
             for fault in self._new_faults():
-                yield {**fault, "boot": message.get("boot"), "attempt": message.get("attempt"), "id": message.get("id")}
+                yield {
+                    **fault,
+                    "boot": message.get("boot"),
+                    "attempt": message.get("attempt"),
+                    "id": message.get("id"),
+                }
         if sequence is not None:
             self._send({"ack": sequence})
 
@@ -188,9 +199,7 @@ class EmulatedSession:
 
 
 @contextmanager
-def open_session(
-    machine: Machine, kernel: Kernel, guest: Guest, folder: Path
-) -> Iterator[EmulatedSession]:
+def open_session(machine: Machine, kernel: Kernel, guest: Guest, folder: Path) -> Iterator[EmulatedSession]:
     """Boot ``kernel`` on ``machine`` and hand over a session whose agent waits; the driver is not loaded yet.
 
     Raises SessionLost when the kernel does not come up, InfraError when QEMU or the NPU does not.

@@ -76,7 +76,6 @@ class Connection:
         self._header = b""
         self._body.clear()
         self._serve(fields[0], command, flags, body)
-        self._close_fds()
 
     def _receive_header(self) -> bool:
         """Read on at the header. Descriptors come with a message's first byte."""
@@ -116,9 +115,11 @@ class Connection:
                 answer, fds = self._region_info(body)
             else:
                 answer, fds = self._call(command, body), []
+            self._close_fds()
         except Refused as refused:
+            self._close_fds()
             self._complain(command, refused.reason)
-            if command == Command.VERSION:
+            if command == Command.VERSION and not self._negotiated:
                 self._send(wire.error_reply(message_id, command, refused.code), [])
                 raise Disconnect(refused.reason) from refused
             if not flags & wire.NO_REPLY:
@@ -194,9 +195,7 @@ class Connection:
 
     def _device_info(self, body: bytes) -> bytes:
         size = wire.DEVICE_INFO.size
-        return wire.DEVICE_INFO.pack(
-            size, wire.DEVICE_FLAGS, len(self._device.regions), len(self._device.irqs)
-        )
+        return wire.DEVICE_INFO.pack(size, wire.DEVICE_FLAGS, len(self._device.regions), len(self._device.irqs))
 
     def _region_info(self, body: bytes) -> tuple[bytes, list[int]]:
         index = wire.unpack(wire.REGION_INFO, body, "GET_REGION_INFO")[2]
@@ -238,9 +237,7 @@ class Connection:
         offset, region, count = wire.ACCESS.unpack_from(body)
         regions = self._device.regions
         if region >= len(regions) or count > wire.MAX_TRANSFER or offset + count > regions[region].size:
-            raise Refused(
-                errno.EINVAL, f"region {region}, offset {offset:#x}, {count} bytes: outside the device"
-            )
+            raise Refused(errno.EINVAL, f"region {region}, offset {offset:#x}, {count} bytes: outside the device")
         return offset, region, count
 
     def _reset(self, body: bytes) -> bytes:

@@ -98,9 +98,7 @@ class Irqs:
         if data == wire.IRQ_DATA_BOOL and len(request.data) < request.count:
             raise Refused(errno.EINVAL, "SET_IRQS with fewer booleans than vectors")
         if data == wire.IRQ_DATA_EVENTFD and len(request.fds) not in (0, request.count):
-            raise Refused(
-                errno.EINVAL, f"SET_IRQS for {request.count} vectors with {len(request.fds)} eventfds"
-            )
+            raise Refused(errno.EINVAL, f"SET_IRQS for {request.count} vectors with {len(request.fds)} eventfds")
 
     def _assign(self, vectors: list[tuple[int, int]], fds: list[int]) -> None:
         for key in vectors:

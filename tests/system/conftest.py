@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from harness.errors import HarnessError
 from harness.host.sources import resolve
 from harness.host.store import Store
@@ -120,7 +121,8 @@ def mail(source: Source, subject: str, edits: Sequence[Edit]) -> str:
     number = abs(hash(subject)) % 10**8
     return (
         f"From {'0' * 40} Mon Sep 17 00:00:00 2001\nFrom: A Tester <tester@example.org>\n"
-        f"Date: Sun, 1 Nov 2026 10:00:00 +0000\nSubject: [PATCH] {subject}\nMessage-ID: <{number}-1-tester@example.org>\n"
+        f"Date: Sun, 1 Nov 2026 10:00:00 +0000\nSubject: [PATCH] {subject}\n"
+        f"Message-ID: <{number}-1-tester@example.org>\n"
         f"To: dri-devel@example.org\n\nMade by a test.\n\nSigned-off-by: A Tester <tester@example.org>\n---\n\n"
         + "".join(diffs)
         + "-- \n2.40.0\n\n"

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from conftest import KERNEL, Edit, Harness, Plant, Ran, mail
 from harness.model.tree import Source
 
@@ -21,7 +22,10 @@ def said(ran: Ran) -> list[str]:
 
 def no_archive(port: int) -> dict[str, str]:
     """git configuration by environment: an archive on a port of this machine."""
-    masks = {"b4.midmask": f"http://127.0.0.1:{port}/x/%s", "b4.searchmask": f"http://127.0.0.1:{port}/x/?x=m&q=%s"}
+    masks = {
+        "b4.midmask": f"http://127.0.0.1:{port}/x/%s",
+        "b4.searchmask": f"http://127.0.0.1:{port}/x/?x=m&q=%s",
+    }
     env = {"GIT_CONFIG_COUNT": str(len(masks))}
     for number, (key, value) in enumerate(masks.items()):
         env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}

@@ -13,13 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
+
 from conftest import KERNEL, PROJECT, Edit, Harness, Plant
 
 pytestmark = [pytest.mark.kernel, pytest.mark.qemu]
 
-UNKNOWN_OPCODE = Edit(
-    "drivers/accel/amdxdna/aie2_msg_priv.h", r"(MSG_OP_ADD_HOST_BUFFER\s*=\s*)0x115", r"\g<1>0x1fe"
-)
+UNKNOWN_OPCODE = Edit("drivers/accel/amdxdna/aie2_msg_priv.h", r"(MSG_OP_ADD_HOST_BUFFER\s*=\s*)0x115", r"\g<1>0x1fe")
 HANDLED = ("test_e22", "test_e23", "test_e24", "test_e25")
 
 
@@ -42,7 +41,18 @@ def npu_of(pid: int) -> int:
 
 def test_an_npu_killed_in_a_test_is_unknown(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    argv = [sys.executable, "-m", "harness.cli", "run", "--kernel", KERNEL, "-k", "e01 or e02 or e16", "--out", str(out)]
+    argv = [
+        sys.executable,
+        "-m",
+        "harness.cli",
+        "run",
+        "--kernel",
+        KERNEL,
+        "-k",
+        "e01 or e02 or e16",
+        "--out",
+        str(out),
+    ]
     with subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         deadline = time.monotonic() + 1800
         records = out / "head" / "emulated-npu4-sva-plain-cold" / "results.jsonl"
@@ -75,9 +85,26 @@ def test_without_its_host_buffer_handling_the_npu_fails_e22_to_e25(tmp_path: Pat
     assert count == 1
     file.write_text(text)
     out = tmp_path / "run"
-    argv = [sys.executable, "-m", "harness.cli", "run", "--kernel", KERNEL, "-k", " or ".join(("e01", *HANDLED)), "--out", str(out)]
+    argv = [
+        sys.executable,
+        "-m",
+        "harness.cli",
+        "run",
+        "--kernel",
+        KERNEL,
+        "-k",
+        " or ".join(("e01", *HANDLED)),
+        "--out",
+        str(out),
+    ]
     done = subprocess.run(
-        argv, cwd=package, env={**os.environ, "PYTHONPATH": str(package)}, capture_output=True, text=True, timeout=1800, check=False
+        argv,
+        cwd=package,
+        env={**os.environ, "PYTHONPATH": str(package)},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
     records = (out / "head" / "emulated-npu4-sva-plain-cold" / "results.jsonl").read_text()

@@ -37,9 +37,7 @@ def cover(revision: int) -> str:
     return f"What and why.\n\n---\nbase-commit: {base}\nchange-id: 20260515-heap-abc\n-- \n2.39.5\n"
 
 
-def mail(
-    own: str, subject: str, body: str, *, sender: str = "Ann Author", answers: str = "", day: int = 15
-) -> bytes:
+def mail(own: str, subject: str, body: str, *, sender: str = "Ann Author", answers: str = "", day: int = 15) -> bytes:
     address = f"{sender.split()[0].lower()}@example.com"
     head = f"From: {sender} <{address}>\nTo: {LIST}\nSubject: {subject}\nMessage-ID: <{own}@example.com>\n"
     head += f"Date: {day} May 2026 09:19:22 +0000\n"
@@ -123,9 +121,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     missing = [
         module
         for module in ("DBD::SQLite", "Search::Xapian", "Plack")
-        if subprocess.run(
-            ["perl", f"-M{module}", "-e1"], capture_output=True, timeout=30, check=False
-        ).returncode
+        if subprocess.run(["perl", f"-M{module}", "-e1"], capture_output=True, timeout=30, check=False).returncode
     ]
     if missing:
         pytest.skip(f"public-inbox lacks {', '.join(missing)}: apt-get install {PACKAGES}")
@@ -201,9 +197,7 @@ def test_a_closed_port_is_the_labs_and_transient(monkeypatch: pytest.MonkeyPatch
     assert len(caught.value.lines()) == 2
 
 
-def test_an_archive_that_never_answers_is_left_at_the_limit(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_archive_that_never_answers_is_left_at_the_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         held: list[socket.socket] = []
         threading.Thread(target=hold_connections, args=(server, held), daemon=True).start()

@@ -61,11 +61,11 @@ def mail(subject: str, own: str | None, answers: str | None = None, body: str | 
     return f"{head}\n{body}".encode()
 
 
-def series(total: int = 2, revision: int = 1) -> list[bytes]:
+def series(total: int = 2, revision: int = 1, answers: str | None = None) -> list[bytes]:
     top, mark = f"c{revision}@example.com", f"v{revision} " if revision > 1 else ""
     footers = f"words\n\nbase-commit: {'1' * 40}\nchange-id: 20260515-heap-x\n"
     return [
-        mail(f"[PATCH {mark}0/{total}] accel: heap", top, None, footers),
+        mail(f"[PATCH {mark}0/{total}] accel: heap", top, answers, footers),
         *(
             mail(f"[PATCH {mark}{n}/{total}] accel: part {n}", f"p{revision}.{n}@example.com", top)
             for n in range(1, total + 1)
@@ -148,8 +148,9 @@ def test_of_two_revisions_the_latest_is_taken(tmp_path: Path) -> None:
     assert any("v2 was taken" in note for note in one.notes)
 
 
-def test_an_older_revision_is_taken_when_its_message_id_is_named(tmp_path: Path) -> None:
-    box = mbox(tmp_path, [*series(2), *series(1, revision=2)])
+@pytest.mark.parametrize("answers", [None, "c1@example.com"])
+def test_an_older_revision_is_taken_when_its_message_id_is_named(tmp_path: Path, answers: str | None) -> None:
+    box = mbox(tmp_path, [*series(2), *series(1, revision=2, answers=answers)])
     one = fetch(f"{box}#p1.2@example.com")
     assert (one.revision, len(one.patches), one.newer_revision) == (1, 2, 2)
     assert any("newer revision" in note for note in one.notes)

@@ -35,10 +35,10 @@ bzImage: FORCE
 $(O)/%.o: %.c
 	@echo '  CC [M]  $*.o'
 	@mkdir -p $(dir $@)
-	@gcc -c -Iinclude -MMD -MF $(@D)/.$(*F).o.d -o $@ $<
+	@gcc -c -Iinclude -MMD -MP -MF $(@D)/.$(*F).o.d -o $@ $<
+	@sed -i 's# $<##' $(@D)/.$(*F).o.d
 	@echo "deps := `cat $(@D)/.$(*F).o.d`" > $(@D)/.$(*F).o.cmd
 -include $(wildcard $(O)/{DRIVER}/.*.o.d)
-%.h: ;
 $(O)/{DRIVER}/amdxdna.ko: $(objs) FORCE
 	@echo '  LD [M]  amdxdna.ko'
 	@ld -r -o $@ $(objs)
@@ -185,9 +185,7 @@ def test_from_one_patched_tree_to_another(seeded: Lab) -> None:
 
 def test_a_file_that_the_seed_added_is_gone_without_a_trace(seeded: Lab) -> None:
     lab = seeded
-    new = lab.build(
-        lab.tree(new__h='#define NEW "new"\n', ctx__c='#include "new.h"\nconst char ctx[] = NEW;\n')
-    )
+    new = lab.build(lab.tree(new__h='#define NEW "new"\n', ctx__c='#include "new.h"\nconst char ctx[] = NEW;\n'))
     assert b"new" in driver(new)
     pristine = lab.build(lab.tree())
     assert compiled(pristine) == {f"{DRIVER}/ctx.o"}
@@ -259,9 +257,7 @@ def test_a_makefile_that_means_harm_gets_nowhere(seeded: Lab, evil: str) -> None
 
 
 def test_a_makefile_that_means_well_does_run(seeded: Lab) -> None:
-    kernel = seeded.build(
-        seeded.tree(Makefile="drv-y := gem.o ctx.o\nx := $(shell echo did it > $(O)/done)\n")
-    )
+    kernel = seeded.build(seeded.tree(Makefile="drv-y := gem.o ctx.o\nx := $(shell echo did it > $(O)/done)\n"))
     assert (kernel.build / "done").exists()
 
 
@@ -282,9 +278,7 @@ def test_a_build_that_never_ends_is_the_labs_business(lab: Lab, monkeypatch: pyt
 def test_a_symbol_that_the_kernel_does_not_grant_is_named(lab: Lab) -> None:
     (lab.engine.fragments / "plain.config").write_text("# it must\nCONFIG_A=y\n# this too\nCONFIG_B=y\n")
     makefile = lab.source.path / "Makefile"
-    makefile.write_text(
-        MAKEFILE.replace("@cp $(KCONFIG_ALLCONFIG) $(O)/.config", "@echo CONFIG_A=y > $(O)/.config")
-    )
+    makefile.write_text(MAKEFILE.replace("@cp $(KCONFIG_ALLCONFIG) $(O)/.config", "@echo CONFIG_A=y > $(O)/.config"))
     with pytest.raises(UsageError, match="CONFIG_B: asked y, got n") as caught:
         lab.build(lab.tree())
     assert "plain.config:4" in caught.value.hint
@@ -301,10 +295,7 @@ def test_another_configuration_is_another_kernel(lab: Lab) -> None:
 def test_without_a_sandbox_everything_is_built_and_the_key_differs(lab: Lab) -> None:
     plain = Kbuild(lab.store, Sandbox("none", "test"), lab.engine.fragments)
     tree = lab.tree(ctx__c='const char ctx[] = "patched ctx";\n')
-    assert (
-        plain.key(tree, Profile.PLAIN) != lab.engine.key(tree, Profile.PLAIN)
-        or not lab.engine.sandbox.isolated
-    )
+    assert plain.key(tree, Profile.PLAIN) != lab.engine.key(tree, Profile.PLAIN) or not lab.engine.sandbox.isolated
     plain.build(lab.tree(), Profile.PLAIN)
     kernel = plain.build(tree, Profile.PLAIN)
     assert compiled(kernel) == ALL

@@ -31,6 +31,8 @@ class Box:
         for name in ("build", "source"):
             (folder / name).mkdir()
         (folder / "source" / "file").write_text("source")
+        (folder / "source").chmod(0o777)  # so that nothing but the read-only mount protects it
+        (folder / "source" / "file").chmod(0o666)
         self.prefix: list[str] = []
         self.user = ROOT_USER if kind == "bwrap-root" else os.getuid()
         if kind == "bwrap" and os.getuid() == 0:
@@ -89,6 +91,12 @@ def wait_until_gone(marker: str) -> list[int]:
     return left
 
 
+@pytest.fixture
+def marker() -> str:
+    """A time to sleep that no other process sleeps."""
+    return f"62.{time.time_ns()}"
+
+
 def test_it_writes_to_its_build_folder_as_somebody_without_consequence(box: Box) -> None:
     done = box.run("pwd; cat /src/file; echo made > x; chmod 4755 x; id -u")
     assert done.stdout.splitlines()[0] == "/build"
@@ -98,9 +106,7 @@ def test_it_writes_to_its_build_folder_as_somebody_without_consequence(box: Box)
     assert done.stdout.splitlines()[-1] != "0"
 
 
-@pytest.mark.parametrize(
-    "path", ["/src/x", "/src/file", "/etc/x", "/usr/x", "/x", "/dev/x", "/proc/sys/kernel/printk"]
-)
+@pytest.mark.parametrize("path", ["/src/x", "/src/file", "/etc/x", "/usr/x", "/x", "/dev/x", "/proc/sys/kernel/printk"])
 def test_it_cannot_write_anywhere_else(box: Box, path: str) -> None:
     done = box.run(f"echo 7 > {path}")
     assert done.status != 0
@@ -131,34 +137,30 @@ def test_it_has_none_of_our_environment(box: Box, monkeypatch: pytest.MonkeyPatc
     assert "geheim" not in box.run("env").stdout
 
 
-def test_it_cannot_see_the_hosts_processes(box: Box) -> None:
-    with subprocess.Popen(["sleep", "61.4711"]) as host:
+def test_it_cannot_see_the_hosts_processes(box: Box, marker: str) -> None:
+    with subprocess.Popen(["sleep", marker]) as host:
         try:
             seen = box.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; echo; ls -d /proc/[0-9]* | wc -l")
         finally:
             host.kill()
-    assert "61.4711" not in seen.stdout
+    assert marker not in seen.stdout
     assert int(seen.stdout.split()[-1]) < 12
 
 
 def test_it_has_no_privileges_and_cannot_get_any(box: Box) -> None:
-    done = box.run(
-        "grep -E '^Cap(Eff|Prm|Bnd|Amb)|^NoNewPrivs' /proc/self/status; mount -t tmpfs x /tmp; chown 0 ."
-    )
+    done = box.run("grep -E '^Cap(Eff|Prm|Bnd|Amb)|^NoNewPrivs' /proc/self/status; mount -t tmpfs x /tmp; chown 0 .")
     words = done.stdout.split()
     assert words[1::2] == ["0000000000000000"] * 4 + ["1"]
     assert done.status != 0
 
 
-def test_the_whole_tree_ends_at_the_time_limit(box: Box) -> None:
-    marker = "62.4711"
+def test_the_whole_tree_ends_at_the_time_limit(box: Box, marker: str) -> None:
     with pytest.raises(proc.CommandTimeout):
         box.run(f"setsid sleep {marker} & sleep {marker}", Limits(seconds=1, disk_reserve=0))
     assert wait_until_gone(marker) == []
 
 
-def test_it_ends_with_us(box: Box) -> None:
-    marker = "63.4711"
+def test_it_ends_with_us(box: Box, marker: str) -> None:
     argv = box.argv(f"setsid sleep {marker} & sleep {marker}", Limits(seconds=60, disk_reserve=0))
     with subprocess.Popen(["bash", "-c", f"{shlex.join(argv)} & wait"]) as parent:
         deadline = time.monotonic() + 10
@@ -192,9 +194,7 @@ def test_memory_without_end_ends_in_an_error(box: Box) -> None:
 
 @pytest.mark.parametrize("folder", ["/tmp", "/dev/shm"])
 def test_temporary_files_have_a_limit(box: Box, folder: str) -> None:
-    done = box.run(
-        f"head -c 3000000 /dev/zero > {folder}/x", Limits(seconds=20, disk_reserve=0, temporary=1 << 20)
-    )
+    done = box.run(f"head -c 3000000 /dev/zero > {folder}/x", Limits(seconds=20, disk_reserve=0, temporary=1 << 20))
     assert "No space left" in done.stderr
 
 
@@ -213,9 +213,7 @@ def test_the_best_way_is_found_by_trying() -> None:
     found.probe()
 
 
-def test_without_bubblewrap_it_says_that_nothing_is_confined(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_without_bubblewrap_it_says_that_nothing_is_confined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     found = Sandbox.detect()
     assert not found.isolated
@@ -232,6 +230,4 @@ def test_without_confinement_the_limits_still_hold(tmp_path: Path) -> None:
 
 def test_a_sandbox_that_cannot_start_is_an_error_of_the_lab() -> None:
     with pytest.raises(HarnessError):
-        Sandbox.of_host("bwrap").run(
-            ["/nonexistent"], SandboxSpec(Path("/nonexistent"), Limits(seconds=5)), what="x"
-        )
+        Sandbox.of_host("bwrap").run(["/nonexistent"], SandboxSpec(Path("/nonexistent"), Limits(seconds=5)), what="x")

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from conftest import KERNEL, Edit, Harness, Plant, Ran
 from harness.job import Expectation, read_toml
 

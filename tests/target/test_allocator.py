@@ -9,7 +9,7 @@ import pytest
 
 from harness.drm.heap import CHUNK, DEV_ALIGNMENT, MAX_HEAP, MIB, Heap
 from harness.drm.structs import BoType
-from harness.guest import counters
+from harness.guest.counters import shared_memory
 from harness.guest.expect import eventually, works
 
 EXPANDING = pytest.mark.generations("npu4", "npu5", "npu6")
@@ -87,20 +87,20 @@ def test_e19_heap_handle_closed(heap: Heap) -> None:
 
     Source: amdxdna_gem.c, amdxdna_gem_obj_close(); amdxdna_pci_drv.c, amdxdna_client_cleanup().
     """
-    before = counters.snapshot()["meminfo.Shmem"]
+    before = shared_memory()
     with works("first chunk and a DEV BO"):
         chunk = heap.add_chunk()
         view = heap.view(heap.create_dev(4096), 4096)
     view.write(0, b"still here")
     heap.client.close_bo(chunk.handle)
     assert heap.client.usage().total == 0
-    assert counters.snapshot()["meminfo.Shmem"] - before > CHUNK // 2, "the chunk's memory is gone too early"
+    assert shared_memory() - before > CHUNK // 2, "the chunk's memory is gone too early"
     assert view.read(0, 10) == b"still here"
     with works("DEV BO after the chunk's handle was closed"):
         heap.create_dev(4096)
     heap.client.close()
     eventually(
-        lambda: counters.snapshot()["meminfo.Shmem"] - before < CHUNK // 2,
+        lambda: shared_memory() - before < CHUNK // 2,
         "the chunk's memory is freed at close",
     )
 

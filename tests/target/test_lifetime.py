@@ -20,8 +20,8 @@ from harness.drm.device import Device
 from harness.drm.heap import CHUNK, MAX_HEAP, MIB, Heap
 from harness.drm.memory import Mapping
 from harness.drm.structs import BoType
-from harness.guest import counters
 from harness.guest.child import in_child
+from harness.guest.counters import mailboxes, shared_memory, snapshot
 from harness.guest.expect import eventually, falls_asleep, refused, works
 from harness.guest.npu import Npu
 from harness.guest.program import Program
@@ -37,14 +37,9 @@ TOLERANCE = 16 * MIB
 """Less than a chunk by far; more than what a process and its page cache need in between."""
 
 
-def shared() -> int:
-    """Bytes of shared memory in the system: what buffers are made of."""
-    return counters.snapshot()["meminfo.Shmem"]
-
-
 def flat(before: int) -> Callable[[], bool]:
     """Whether shared memory is back at ``before``."""
-    return lambda: abs(shared() - before) < TOLERANCE
+    return lambda: abs(shared_memory() - before) < TOLERANCE
 
 
 def test_l01_open_and_close(device: Device) -> None:
@@ -53,11 +48,11 @@ def test_l01_open_and_close(device: Device) -> None:
     Source: amdxdna_pci_drv.c, amdxdna_drm_open(), amdxdna_drm_close().
     """
     Client.open(device.node).close()
-    before = counters.snapshot()
+    before = snapshot()
     for number in range(OPENINGS):
         with works(f"opening {number + 1}"):
             Client.open(device.node).close()
-    after = counters.snapshot()
+    after = snapshot()
     for name in ("module.refcnt", "files.open", "slab.mm_struct"):
         assert after.get(name, 0) <= before.get(name, 0) + 2, f"{name}: {before[name]}, now {after[name]}"
     assert after["meminfo.MemAvailable"] > before["meminfo.MemAvailable"] - TOLERANCE
@@ -71,7 +66,7 @@ def test_l02_full_heap(device: Device) -> None:
 
     Source: amdxdna_pci_drv.c, amdxdna_client_cleanup().
     """
-    before = shared()
+    before = shared_memory()
     for number in range(FULL_HEAPS):
         heap = Heap(Client.open(device.node))
         for chunk in range(MAX_HEAP // CHUNK):
@@ -92,7 +87,7 @@ def test_l03_exit_without_clean_up(device: Device, order: str) -> None:
 
     Source: amdxdna_gem.c, amdxdna_gem_obj_free(); the mapping holds the file, not the other way round.
     """
-    before = shared()
+    before = shared_memory()
 
     def body() -> None:
         heap = Heap(Client.open(device.node))
@@ -121,7 +116,7 @@ def test_l04_contexts(heap: Heap, npu: Npu, device: Device) -> None:
         with works(f"context {number + 1}"):
             heap.client.destroy_hwctx(heap.client.create_hwctx())
     assert heap.client.contexts_alive() == 0
-    assert counters.snapshot()["interrupts.xdna_mailbox"] == 1
+    assert mailboxes() == 1
     assert heap.client.usage().heap == used
     falls_asleep(device)
 
@@ -140,7 +135,7 @@ def test_l05_context_that_fails(heap: Heap, npu: Npu, device: Device, opcode: st
         with refused(errno.EINVAL, f"context {number + 1}, refused at {opcode}"):
             heap.client.create_hwctx()
     assert heap.client.contexts_alive() == 0
-    assert counters.snapshot()["interrupts.xdna_mailbox"] == 1
+    assert mailboxes() == 1
     assert heap.client.usage().heap == used
     falls_asleep(device)
     with works("context that firmware accepts"):
@@ -207,12 +202,12 @@ def test_l09_exported_chunk(heap: Heap) -> None:
 
     Source: amdxdna_gem.c, amdxdna_gem_prime_export().
     """
-    before = shared()
+    before = shared_memory()
     with works("first chunk, exported"):
         fd = heap.client.export(heap.add_chunk().handle)
     heap.client.close()
     try:
-        assert shared() - before > CHUNK // 2, "the memory is gone while the dma-buf is open"
+        assert shared_memory() - before > CHUNK // 2, "the memory is gone while the dma-buf is open"
     finally:
         os.close(fd)
     eventually(flat(before), "the memory is back when the dma-buf is closed")

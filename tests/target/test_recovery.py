@@ -15,9 +15,9 @@ from harness.drm import memory
 from harness.drm.client import Client
 from harness.drm.device import Device
 from harness.drm.heap import CHUNK, DEVICE_BASE, MIB, Heap
-from harness.guest import counters
 from harness.guest.cgroup import Cgroup, memory_group
 from harness.guest.child import in_child
+from harness.guest.counters import mailboxes, pinned_pages
 from harness.guest.expect import falls_asleep, name_of, refused, works
 from harness.guest.npu import Npu, buffers
 from harness.guest.worker import Worker
@@ -47,17 +47,9 @@ def address_space() -> int:
         return int(stream.read().split()[0]) * PAGE
 
 
-def pins() -> int:
-    """User pages that are pinned for devices now, in the whole system."""
-    now = counters.snapshot()
-    return now["vmstat.nr_foll_pin_acquired"] - now["vmstat.nr_foll_pin_released"]
-
-
 @EXPANDING
 @pytest.mark.slow
-@pytest.mark.modes(
-    "sva"
-)  # with force-iova the pages are allocated at creation (O11); carveout is no charged memory
+@pytest.mark.modes("sva")  # with force-iova the pages are allocated at creation (O11); carveout is no charged memory
 def test_o09_memory_group_full(device: Device) -> None:
     """O09: a process whose memory group is full cannot map a second chunk, lives on, and can later.
 
@@ -137,10 +129,10 @@ def test_o15_half_of_it_missing(client: Client) -> None:
     area.write(0, bytes(area.size))
     flags = memory.MAP_PRIVATE | memory.MAP_ANONYMOUS | memory.MAP_FIXED
     memory.mmap(area.address + 4 * PAGE, 4 * PAGE, memory.PROT_NONE, flags)
-    before = pins()
+    before = pinned_pages()
     with refused(errno.ENOMEM, "user memory of which a half is PROT_NONE"):
         client.create_user_bo([(area.address, 8 * PAGE)])
-    assert pins() == before
+    assert pinned_pages() == before
     area.unmap()
 
 
@@ -149,12 +141,12 @@ def test_o16_size_overflow(client: Client) -> None:
 
     Source: amdxdna_ubuf.c, amdxdna_get_ubuf(), check_add_overflow().
     """
-    before = pins()
+    before = pinned_pages()
     with refused(errno.EINVAL, "user memory of 2^64 bytes"):
         client.create_user_bo([(0x10000, 1 << 63), (0x10000, 1 << 63)])
     with refused(errno.EINVAL, "user memory that is not page aligned"):
         client.create_user_bo([(0x10010, PAGE)])
-    assert pins() == before
+    assert pinned_pages() == before
 
 
 @EXPANDING
@@ -194,7 +186,7 @@ def test_o22_firmware_refuses_the_heap(heap: Heap, npu: Npu) -> None:
         heap.client.create_hwctx()
     assert heap.client.contexts_alive() == 0
     assert heap.client.usage().heap == used
-    assert counters.snapshot()["interrupts.xdna_mailbox"] == 1, "the context's interrupt is left"
+    assert mailboxes() == 1, "the context's interrupt is left"
     with works("context when firmware accepts the heap"):
         heap.client.create_hwctx()
     assert heap.client.contexts_alive() == 1

@@ -28,7 +28,11 @@ FLOORS = {
     "shell": 4,
     "cli": 5,
 }
-SAME_FLOOR = {("job", "plan"), *((a, b) for a in FLOORS for b in FLOORS if FLOORS[a] == FLOORS[b] == 4), *(("host", "host"),)}
+SAME_FLOOR = {
+    ("job", "plan"),
+    *((a, b) for a in FLOORS for b in FLOORS if FLOORS[a] == FLOORS[b] == 4),
+    *(("host", "host"),),
+}
 SHARED = {"errors", "log"}
 LEAVES: dict[str, set[str]] = {"vfio_user": set(), "npu": {"vfio_user"}, "drm": set(), "guest": {"drm"}}
 MACHINE = {"subprocess", "socket", "shutil"}
@@ -59,7 +63,11 @@ def complaints(path: Path, modules: set[str]) -> list[str]:
         if part in LEAVES:
             if top == "harness" and rest and other not in {part, *LEAVES[part]}:
                 wrong.append(f"leaf {part} imports {module}")
-            elif top != "harness" and top not in sys.stdlib_module_names and not (part == "guest" and top in ("pytest", "_pytest")):
+            elif (
+                top != "harness"
+                and top not in sys.stdlib_module_names
+                and not (part == "guest" and top in ("pytest", "_pytest"))
+            ):
                 wrong.append(f"leaf {part} imports {module}, which is not in the standard library")
             continue
         if top in MACHINE and part != "host":
@@ -68,7 +76,9 @@ def complaints(path: Path, modules: set[str]) -> list[str]:
             continue
         if other in LEAVES:
             wrong.append(f"{part} imports the leaf {module}")
-        elif FLOORS[other] > FLOORS[part] or (FLOORS[other] == FLOORS[part] and other != part and (part, other) not in SAME_FLOOR):
+        elif FLOORS[other] > FLOORS[part] or (
+            FLOORS[other] == FLOORS[part] and other != part and (part, other) not in SAME_FLOOR
+        ):
             wrong.append(f"{part} imports {module}, which is not below it")
     return wrong
 

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+
 from harness.errors import UsageError
 from harness.job import Job, check, read_known, read_toml, write_job
 from harness.model.known import hide

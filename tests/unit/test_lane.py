@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from harness.errors import InfraError
 from harness.formats.records import KERNEL_LOG
 from harness.lane import Broken, LaneRun, Question

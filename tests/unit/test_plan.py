@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from harness.errors import UsageError
 from harness.job import Job, SeriesKnowledge
 from harness.model.judge import LaneResults
@@ -58,7 +59,8 @@ def test_one_lane_says_that_there_is_no_control(series: Series | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "merged"), [("7.2", True), ("7.2.1", True), ("7.3.4", True), ("7.1.13", False), ("6.16.12", False), ("7.10", True)]
+    ("version", "merged"),
+    [("7.2", True), ("7.2.1", True), ("7.3.4", True), ("7.1.13", False), ("6.16.12", False), ("7.10", True)],
 )
 def test_merged_from_its_release_on(version: str, merged: bool) -> None:
     assert is_merged(KNOWLEDGE, version) is merged

@@ -77,9 +77,7 @@ def open_port() -> int:
     """The virtio-serial port with our name; the kernel may still be finding it."""
     deadline = time.monotonic() + PORT_SECONDS
     while time.monotonic() < deadline:
-        for entry in (
-            os.listdir("/sys/class/virtio-ports") if os.path.isdir("/sys/class/virtio-ports") else ()
-        ):
+        for entry in os.listdir("/sys/class/virtio-ports") if os.path.isdir("/sys/class/virtio-ports") else ():
             with open(f"/sys/class/virtio-ports/{entry}/name") as stream:
                 if stream.read().strip() == PORT:
                     return os.open(f"/dev/{entry}", os.O_RDWR | os.O_CLOEXEC)
@@ -118,15 +116,32 @@ def fetch(port: int) -> None:
         tar.extractall(HOME, filter="tar")
 
 
+def payload_disk() -> str:
+    """The disk that carries the payload when somebody boots by hand (xdna.payload=/dev/vdb), else empty."""
+    with open("/proc/cmdline") as stream:
+        words = stream.read().split()
+    return next((word.partition("=")[2] for word in words if word.startswith("xdna.payload=")), "")
+
+
 def main() -> None:
     prepare()
-    port = open_port()
-    fetch(port)
+    disk = payload_disk()
+    port = -1 if disk else open_port()
+    if disk:
+        import tarfile
+
+        with tarfile.open(disk) as tar:
+            tar.extractall(HOME, filter="tar")
+    else:
+        fetch(port)
     sys.path[:0] = [HOME]
     sys.path.append("/usr/lib/python3/dist-packages")
     from harness.guest import agent
 
-    agent.main(port)
+    if disk:
+        agent.by_hand()
+    else:
+        agent.main(port)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 from harness.formats.debian import (
     Package,
     choose_mirror,
+    choose_mirror_by_suite,
     newest_first,
     parse_madison,
     parse_uris,
@@ -63,22 +64,30 @@ def test_uris_become_packages() -> None:
     assert packages[1].file == "qemu-x_1%3a11.1.3+ds-1~bpo13+1_amd64.deb"
 
 
-SECURITY = "http://host/debian-security/\tDebian\tDebian-Security\tbookworm-security\tmain"
-MAIN = "http://host/debian/\tDebian\tDebian\tbookworm\tmain"
-OTHER = "http://other/debian/\tDocker\tDocker CE\tbookworm\tstable"
+SECURITY = "http://host/debian-security/\tDebian\tDebian-Security\tmain"
+MAIN = "http://host/debian/\tDebian\tDebian\tmain"
+OTHER = "http://other/debian/\tDocker\tDocker CE\tmain"
 
 
-def unknown(line: str) -> str:
-    """The same before the first apt-get update."""
-    uri, _, _, suite, component = line.split("\t")
-    return "\t".join((uri, "$(ORIGIN)", "$(LABEL)", suite, component))
+def test_the_mirror_is_the_main_archive() -> None:
+    assert choose_mirror("\n".join([SECURITY, OTHER, MAIN])) == "http://host/debian/"
 
 
-@pytest.mark.parametrize("lines", [[SECURITY, OTHER, MAIN], [unknown(x) for x in (SECURITY, OTHER, MAIN)]])
-def test_the_mirror_is_the_main_archive(lines: list[str]) -> None:
-    assert choose_mirror("\n".join(lines)) == "http://host/debian/"
+@pytest.mark.parametrize("text", ["", SECURITY, OTHER, "http://host/debian/\tDebian\tDebian\tcontrib"])
+def test_no_mirror_rather_than_a_wrong_one(text: str) -> None:
+    assert choose_mirror(text) is None
 
 
-@pytest.mark.parametrize("lines", [[], [SECURITY], [OTHER], [unknown(OTHER)], [unknown(SECURITY)]])
-def test_no_mirror_rather_than_a_wrong_one(lines: list[str]) -> None:
-    assert choose_mirror("\n".join(lines)) is None
+def printed(base: str, suite: str, component: str = "main") -> str:
+    """Two of the lines of apt-get update --print-uris."""
+    return (
+        f"'{base}dists/{suite}/InRelease' host_InRelease 0 \n"
+        f"'{base}dists/{suite}/{component}/binary-amd64/Packages.xz' host_Packages 0 \n"
+    )
+
+
+def test_before_the_first_update_the_suites_name_decides() -> None:
+    others = printed("http://host/debian-security/", "bookworm-security") + printed("http://other/", "nodistro")
+    others += printed("https://docker/linux/debian/", "bookworm", "stable")
+    assert choose_mirror_by_suite(others) is None
+    assert choose_mirror_by_suite(others + printed("http://host/debian/", "trixie-updates")) == "http://host/debian/"

@@ -54,10 +54,7 @@ def test_a_line_of_the_diff_is_put_into_file_and_hunk() -> None:
 
 
 def test_removed_lines_that_look_like_headers_are_content() -> None:
-    diff = (
-        b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n--- a/other\n"
-        b"+++ b/other\n diff --git a/y b/y\n"
-    )
+    diff = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n--- a/other\n+++ b/other\n diff --git a/y b/y\n"
     (file,) = read_diff(diff)
     assert file.paths == {"x"}
     assert file.hunks[0].whole
@@ -103,8 +100,6 @@ def test_quoted_paths() -> None:
     assert file.paths == {"\u00e4"}
 
 
-@pytest.mark.parametrize(
-    "junk", [b"", b"\n", b"diff --git ", b"diff --git a b c d\n", b"@@ -1 +1 @@\n", b"\xff" * 99]
-)
+@pytest.mark.parametrize("junk", [b"", b"\n", b"diff --git ", b"diff --git a b c d\n", b"@@ -1 +1 @@\n", b"\xff" * 99])
 def test_junk_is_no_diff_and_no_crash(junk: bytes) -> None:
     assert not any(file.hunks for file in read_diff(junk))

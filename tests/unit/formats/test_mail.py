@@ -45,9 +45,7 @@ def mail(subject: str = "[PATCH] accel: one", body: str = BODY, more: str = "") 
         ("[PATCH]", 1, None, None, "[PATCH]"),
     ],
 )
-def test_subject_prefixes(
-    subject: str, revision: int, counter: int | None, total: int | None, title: str
-) -> None:
+def test_subject_prefixes(subject: str, revision: int, counter: int | None, total: int | None, title: str) -> None:
     one = mail(subject)
     assert (one.revision, one.counter, one.total, one.title) == (revision, counter, total, title)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from harness.formats.records import KERNEL_LOG, fold, read_events, reported
 from harness.model.judge import LaneResults
 from harness.model.result import Outcome, Result
@@ -57,7 +58,10 @@ def answers(lane: LaneResults) -> list[Result]:
 
 
 def test_pass_and_fail() -> None:
-    assert outcomes([suite(A, B), start(A), end(A), start(B), end(B, "fail")]) == {A: Outcome.PASS, B: Outcome.FAIL}
+    assert outcomes([suite(A, B), start(A), end(A), start(B), end(B, "fail")]) == {
+        A: Outcome.PASS,
+        B: Outcome.FAIL,
+    }
 
 
 def test_a_splat_fails_the_test_that_caused_it_though_it_passed() -> None:
@@ -68,11 +72,19 @@ def test_a_splat_fails_the_test_that_caused_it_though_it_passed() -> None:
 
 
 def test_a_splat_between_two_tests_belongs_to_the_one_before() -> None:
-    assert outcomes([suite(A, B), start(A), end(A), start(B, *WARN), end(B)]) == {A: Outcome.FAIL, B: Outcome.PASS}
+    assert outcomes([suite(A, B), start(A), end(A), start(B, *WARN), end(B)]) == {
+        A: Outcome.FAIL,
+        B: Outcome.PASS,
+    }
 
 
 def test_a_splat_after_the_last_test_belongs_to_it() -> None:
-    events = [suite(A), start(A), end(A), {"event": "suite-end", "boot": 1, "attempt": 1, "kmsg": kmsg(*WARN)}]
+    events = [
+        suite(A),
+        start(A),
+        end(A),
+        {"event": "suite-end", "boot": 1, "attempt": 1, "kmsg": kmsg(*WARN)},
+    ]
     assert outcomes(events) == {A: Outcome.FAIL}
 
 
@@ -86,7 +98,15 @@ def test_a_splat_before_the_first_test_is_the_kernels_own() -> None:
 
 
 def test_lost_and_error_come_from_the_host() -> None:
-    lost = {"event": "lost", "boot": 1, "attempt": 1, "id": A, "outcome": "LOST", "evidence": "panic", "console": ""}
+    lost = {
+        "event": "lost",
+        "boot": 1,
+        "attempt": 1,
+        "id": A,
+        "outcome": "LOST",
+        "evidence": "panic",
+        "console": "",
+    }
     error = {**lost, "id": B, "outcome": "ERROR"}
     lane = fold([suite(A, B), start(A), lost, {"event": "boot", "boot": 2, "attempt": 1}, start(B), error])
     assert [r.outcome for r in answers(lane)] == [Outcome.LOST, Outcome.ERROR]
@@ -108,7 +128,15 @@ def test_a_fault_of_the_emulation_turns_the_running_test_into_error() -> None:
 
 
 def test_what_was_asked_again_after_our_error_counts() -> None:
-    lost = {"event": "lost", "boot": 1, "attempt": 1, "id": A, "outcome": "ERROR", "evidence": "", "console": ""}
+    lost = {
+        "event": "lost",
+        "boot": 1,
+        "attempt": 1,
+        "id": A,
+        "outcome": "ERROR",
+        "evidence": "",
+        "console": "",
+    }
     again = [{"event": "boot", "boot": 2, "attempt": 1}, start(A), end(A)]
     lane = fold([suite(A), start(A), lost, *again])
     assert [r.outcome for r in answers(lane)] == [Outcome.PASS]

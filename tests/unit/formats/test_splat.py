@@ -120,10 +120,7 @@ DRM_MM = (
     " drm_mm_insert_node_in_range+0x2a3/0x520\n"
     " amdxdna_gem_heap_alloc+0x8c/0x190 [amdxdna]\n amdxdna_drm_alloc_dev_bo+0x6e/0x140 [amdxdna]\n"
 )
-IOMMU = (
-    "amdxdna 0000:00:05.0: AMD-Vi: Event logged "
-    "[IO_PAGE_FAULT domain=0x0008 address=0xdeadb000 flags=0x0000]\n"
-)
+IOMMU = "amdxdna 0000:00:05.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x0008 address=0xdeadb000 flags=0x0000]\n"
 UBSAN = (
     f"{CUT}UBSAN: array-index-out-of-bounds in drivers/accel/amdxdna/aie2_solver.c:77:12\n"
     f"index 9 is out of range for type 'u32 [8]'\n{DUMP}Call Trace:\n <TASK>\n dump_stack_lvl+0x5d/0x80\n"
@@ -147,10 +144,7 @@ MUTE = (  # what a driver and the kernel say on ordinary days, and on purpose
 
 
 def records(text: str, level: int = 4) -> list[dict[str, object]]:
-    return [
-        {"seq": n, "level": level, "time": n / 1000, "text": line}
-        for n, line in enumerate(text.splitlines(), 1)
-    ]
+    return [{"seq": n, "level": level, "time": n / 1000, "text": line} for n, line in enumerate(text.splitlines(), 1)]
 
 
 def console(text: str) -> str:
@@ -195,6 +189,12 @@ def test_each_detector(text: str, kind: Kind, title: str, frames: tuple[str, ...
     wanted = "IOMMU:IO_PAGE_FAULT" if kind is Kind.IOMMU else ":".join((kind, *frames))
     assert finding.fingerprint == wanted
     assert "python3 invoked" not in finding.text
+
+
+def test_a_hang_is_blamed_on_what_was_interrupted_not_on_the_interrupt() -> None:
+    text = RCU.replace(" aie2_hwctx_wait_for_idle+0x31/0x60 [amdxdna]\n", " mutex_spin_on_owner+0x31/0x60\n")
+    text = text.replace(" amdxdna_hwctx_destroy_rcu+0x22/0x50 [amdxdna]\n", " do_exit+0x22/0x50\n")
+    assert only(text).frames == ("delay_tsc", "mutex_spin_on_owner", "do_exit")
 
 
 def test_ordinary_days_have_no_splats() -> None:

@@ -23,10 +23,7 @@ def threaded(revision: int, total: int, answers: str | None = None, title: str =
     cover = f"c{revision}-{title}@x"
     return [
         mail(f"[PATCH v{revision} 0/{total}] {title}", cover, answers, "words\n"),
-        *(
-            mail(f"[PATCH v{revision} {n}/{total}] part {n}", f"{n}-{cover}", cover)
-            for n in range(1, total + 1)
-        ),
+        *(mail(f"[PATCH v{revision} {n}/{total}] part {n}", f"{n}-{cover}", cover) for n in range(1, total + 1)),
     ]
 
 
@@ -56,16 +53,9 @@ def test_missing_patches_are_counted() -> None:
 
 
 def test_mails_without_a_thread_are_put_together_by_number() -> None:
-    assert titles([mail("[PATCH 1/2] a", "1@x"), mail("[PATCH 2/2] b", "2@x")]) == [
-        ["[PATCH 1/2] a", "[PATCH 2/2] b"]
-    ]
+    assert titles([mail("[PATCH 1/2] a", "1@x"), mail("[PATCH 2/2] b", "2@x")]) == [["[PATCH 1/2] a", "[PATCH 2/2] b"]]
     assert (
-        len(
-            titles(
-                [mail("[PATCH 1/2] a"), mail("[PATCH 2/2] b"), mail("[PATCH 1/2] c"), mail("[PATCH 2/2] d")]
-            )
-        )
-        == 2
+        len(titles([mail("[PATCH 1/2] a"), mail("[PATCH 2/2] b"), mail("[PATCH 1/2] c"), mail("[PATCH 2/2] d")])) == 2
     )
 
 

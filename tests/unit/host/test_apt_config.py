@@ -21,9 +21,7 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "true";
 def test_only_the_way_to_servers_is_taken_over() -> None:
     lines = configuration(Path("/store/apt"), SYSTEM).splitlines()
     assert 'Acquire::http::Proxy "http://proxy.example:3128/";' in lines
-    assert not [
-        line for line in lines if "Post-Invoke" in line or "IndexTargets" in line or "var/lib" in line
-    ]
+    assert not [line for line in lines if "Post-Invoke" in line or "IndexTargets" in line or "var/lib" in line]
 
 
 def test_signatures_are_always_checked() -> None:

@@ -139,9 +139,7 @@ def test_folders_that_are_no_maildir(tmp_path: Path) -> None:
         fetch(str(tmp_path / "maildir"))
 
 
-@pytest.mark.parametrize(
-    "spec", ["", "nothing-here.mbox", "a b@c", "https://example.com/list/", "x" * 5000, "a\0b"]
-)
+@pytest.mark.parametrize("spec", ["", "nothing-here.mbox", "a b@c", "https://example.com/list/", "x" * 5000, "a\0b"])
 def test_what_is_no_series(spec: str) -> None:
     with pytest.raises(UsageError) as caught:
         fetch(spec)
@@ -159,7 +157,8 @@ def commits(folder: Path) -> Path:
     repo = folder / "tree"
     subprocess.run(["git", "init", "-q", str(repo)], env=GIT, check=True)
     for number in range(4):
-        (repo / "f").write_text(f"one\n{number}\nthree\n")
+        (repo / "drv").mkdir(exist_ok=True)
+        (repo / "drv/f").write_text(f"one\n{number}\nthree\n")
         subprocess.run(["git", "add", "."], cwd=repo, env=GIT, check=True)
         subprocess.run(["git", "commit", "-qm", f"accel: step {number}"], cwd=repo, env=GIT, check=True)
     return repo
@@ -172,15 +171,13 @@ def test_a_range_of_commits(tmp_path: Path) -> None:
     one = fetch(f"git:{repo}#HEAD~2..HEAD")
     assert [patch.subject for patch in one.patches] == ["accel: step 2", "accel: step 3"]
     assert one.patches[0].author == "Ann \u00c4uthor <ann@example.com>"
-    assert one.patches[0].files == ("f",)
+    assert one.patches[0].files == ("drv/f",)
     base = subprocess.run(["git", "rev-parse", "HEAD~2"], cwd=repo, env=GIT, check=True, capture_output=True)
     assert one.base_commit == base.stdout.decode().strip()
     assert any("b4 skipped" in note for note in one.notes)
 
 
-@pytest.mark.parametrize(
-    "span", ["HEAD..HEAD", "HEAD~2..nope", "HEAD", "HEAD~1...HEAD", "--output=x..HEAD", "..HEAD"]
-)
+@pytest.mark.parametrize("span", ["HEAD..HEAD", "HEAD~2..nope", "HEAD", "HEAD~1...HEAD", "--output=x..HEAD", "..HEAD"])
 def test_ranges_that_are_none(tmp_path: Path, span: str) -> None:
     repo = commits(tmp_path)
     with pytest.raises(UsageError) as caught:

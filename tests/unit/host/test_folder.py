@@ -65,9 +65,7 @@ def test_the_key_is_the_content_alone(tree: Path, store: Store, tmp_path: Path) 
     assert copy(tree, store)[0] != key
 
 
-def test_without_a_change_nothing_is_copied(
-    tree: Path, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_change_nothing_is_copied(tree: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     first = copy(tree, store)
     monkeypatch.setattr("harness.host.folder._copy", None)
     assert copy(tree, store) == first

@@ -113,17 +113,32 @@ def test_apply_never_writes_into_the_pristine_source(upstream: Upstream) -> None
     assert (tree / "drv/a.c").stat().st_nlink == 1
 
 
-def test_apply_ignores_a_repository_around_the_tree_and_the_users_config(
-    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("where", ["around", "in", "user"])
+def test_nobodys_git_configuration_takes_part(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
 ) -> None:
-    run_git(tmp_path, "init", "-q")
+    """A setting that lets a damaged patch apply, in a repository around or in the tree, or of the user."""
+    edit(upstream)
+    diff = upstream.diff()
+    damaged = diff.replace(b" line 19\n", b" line   19\n")
+    tree = upstream.tree()
     config = tmp_path / "config"
-    config.write_text("[apply]\n\twhitespace = error\n")
+    if where != "user":
+        folder = tmp_path if where == "around" else tree
+        run_git(folder, "init", "-q")
+        config = folder / ".git/config"
+    config.write_text("[apply]\n\tignoreWhitespace = change\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    with pytest.raises(PatchError):
+        git.apply(tree, patch(damaged), "patch 1 of 1")
+    assert git.apply(tree, patch(diff), "patch 1 of 1") == {"drv/a.c"}
+
+
+def test_blanks_at_the_end_of_a_line_are_the_authors_business(upstream: Upstream) -> None:
     edit(upstream, text="trailing blank \n")
     diff = upstream.diff()
     tree = upstream.tree()
-    assert git.apply(tree, patch(diff), "patch 1 of 1") == {"drv/a.c"}
+    git.apply(tree, patch(diff), "patch 1 of 1")
     assert "trailing blank \n" in (tree / "drv/a.c").read_text()
 
 
@@ -204,7 +219,7 @@ def test_without_index_lines_nobody_can_say(upstream: Upstream) -> None:
 def test_a_hunk_that_ends_early_is_named_with_its_line(upstream: Upstream) -> None:
     edit(upstream)
     diff = b"".join(upstream.diff().splitlines(keepends=True)[:-2])
-    with pytest.raises(PatchError, match=r"damaged in drv/a\.c, hunk 1: corrupt patch at .*\d"):
+    with pytest.raises(PatchError, match=r"damaged in drv/a\.c, hunk 1, line \d+ of the diff: corrupt patch"):
         git.apply(upstream.tree(), patch(diff), "patch 1 of 1")
 
 

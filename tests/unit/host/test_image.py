@@ -13,9 +13,7 @@ from harness.formats.debian import Package
 from harness.host import image
 from harness.host.data import data_folder
 
-RECIPE = (
-    'suite = "trixie"\npackages = ["python3"]\ninit = "init.py"\ndrop = ["usr/share/doc", "usr/bin/perl*"]\n'
-)
+RECIPE = 'suite = "trixie"\npackages = ["python3"]\ninit = "init.py"\ndrop = ["usr/share/doc", "usr/bin/perl*"]\n'
 PACKAGES = [Package("python3", "3.13.5-1", "amd64")]
 
 

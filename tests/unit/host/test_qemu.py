@@ -56,6 +56,8 @@ def test_an_unpacked_one_runs_with_its_own_libraries() -> None:
         "/p/usr/bin/qemu-system-x86_64",
         "-L",
         "/p/usr/share/qemu",
+        "-L",
+        "/p/usr/share/seabios",
     )
 
 

@@ -92,9 +92,7 @@ def test_tar(tmp_path: Path, flags: str, around: bool) -> None:
     source = resolve(f"tar:{archive}", Store(tmp_path / "store"))
     assert source.version == "7.9.2-rc1"
     assert (source.path / "link").readlink() == Path("run.sh")
-    modes = {
-        path.name: path.stat().st_mode & 0o777 for path in (source.path / "run.sh", source.path / "Makefile")
-    }
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (source.path / "run.sh", source.path / "Makefile")}
     assert modes == {"run.sh": 0o555, "Makefile": 0o444}
     assert (source.path / "drivers").stat().st_mode & 0o200, "folders must stay writable, or clean fails"
 
@@ -125,9 +123,7 @@ def test_git_by_tag_branch_and_commit_is_one_entry(tmp_path: Path) -> None:
     (tree / "Makefile").write_text("not committed\n")
     commit = git(tree, "rev-parse", "HEAD")
     specs = [f"git:{tree}#{ref}" for ref in ("v7.9", "main", commit, commit[:12])]
-    found = {
-        resolve(spec, store).path for spec in [*specs, f"git:file://{tree}#v7.9", f"git:file://{tree}#main"]
-    }
+    found = {resolve(spec, store).path for spec in [*specs, f"git:file://{tree}#v7.9", f"git:file://{tree}#main"]}
     assert len(found) == 1
     assert (found.pop() / "Makefile").read_text() == MAKEFILE
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from harness.host.vm import Machine, Sockets, kernel_command_line, qemu_argv, qemu_script
 from harness.model.kernel import Profile
 from harness.model.variant import AddressMode, Variant

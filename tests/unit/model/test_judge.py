@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from harness.model.finding import Finding, Kind
 from harness.model.judge import (
     ATTEMPTS,

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+
 from harness.model.judge import ATTEMPTS, LaneResults, judge
 from harness.model.report import LaneReport, Report
 from harness.model.result import Outcome, Result
@@ -20,12 +21,17 @@ HOSTILE = "evil \x1b[31m\x00 \u202e <b>&\"'"
 def lane(outcomes: dict[str, Outcome], times: int, evidence: str = "") -> LaneResults:
     results = [Result("stage/build", P)]
     for attempt in range(1, times + 1):
-        results += [Result(f"test_x.py::{n}", o, evidence if o is not P else "", attempt, 0.5) for n, o in outcomes.items()]
+        results += [
+            Result(f"test_x.py::{n}", o, evidence if o is not P else "", attempt, 0.5) for n, o in outcomes.items()
+        ]
     return LaneResults(tuple(results))
 
 
 def report(base: LaneResults, head: LaneResults, title: str = "a series") -> Report:
-    lanes = {"base": LaneReport("base", "7.3.4-a", base.results), "head": LaneReport("head", "7.3.4-b", head.results)}
+    lanes = {
+        "base": LaneReport("base", "7.3.4-a", base.results),
+        "head": LaneReport("head", "7.3.4-b", head.results),
+    }
     known = {"test_x.py::test_known": ("posted fix",)}
     lanes["head"] = LaneReport("head", "7.3.4-b", head.results, known)
     return Report(Path("runs/1"), title, judge(base, head), lanes, "emulated-npu4", {"accelerator": "tcg"})

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kernel messages: records, gaps, and what else a read may answer."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from harness.guest import kmsg
+
+
+def test_record() -> None:
+    record = kmsg.parse(b"12,341,5140900,-;amdxdna 0000:00:05.0: [drm] text; more\n SUBSYSTEM=pci\n")
+    assert record == kmsg.Record(341, 4, 5.1409, "amdxdna 0000:00:05.0: [drm] text; more")
+    assert record.as_json() == {"seq": 341, "level": 4, "time": 5.1409, "text": record.text}
+
+
+def test_newer_fields_and_odd_bytes() -> None:
+    assert kmsg.parse(b"6,1,2,c,caller=T1;x\xff\n").text == "x\ufffd"
+
+
+@pytest.mark.parametrize("data", [b"", b"6,1;", b"no record"])
+def test_no_record(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not a kernel message"):
+        kmsg.parse(data)
+
+
+def test_lost_records_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[bytes | OSError] = [
+        b"6,10,0,-;a\n",
+        b"6,11,0,-;b\n",
+        BlockingIOError(),
+        OSError(errno.EPIPE, "overtaken"),
+        b"6,15,0,-;c\n",
+        BlockingIOError(),
+    ]
+
+    def read(fd: int, size: int) -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    reader = kmsg.Reader(os.devnull)
+    monkeypatch.setattr(os, "read", read)
+    first, lost_first = reader.read()
+    second, lost_second = reader.read()
+    assert [record.seq for record in first] == [10, 11]
+    assert [record.seq for record in second] == [15]
+    assert (lost_first, lost_second) == (0, 3)
+    reader.close()
