@@ -55,11 +55,7 @@ class Seed:
 
 def is_document(path: str) -> bool:
     """Whether nothing in a build reads the file."""
-    return (
-        path.startswith("Documentation/")
-        or path in ("MAINTAINERS", "CREDITS")
-        or path.endswith(_DOCUMENT_SUFFIXES)
-    )
+    return path.startswith("Documentation/") or path in ("MAINTAINERS", "CREDITS") or path.endswith(_DOCUMENT_SUFFIXES)
 
 
 def runs_at_build(path: str) -> bool:
@@ -68,9 +64,7 @@ def runs_at_build(path: str) -> bool:
     The folders named above have no host programs, so their code is only ever compiled. A build folder or
     compiler cache that was made while a stranger's commands ran is not taken for anybody else's kernel.
     """
-    return not is_document(path) and not (
-        path.startswith(_HARMLESS_FOLDERS) and path.endswith(_CODE_SUFFIXES)
-    )
+    return not is_document(path) and not (path.startswith(_HARMLESS_FOLDERS) and path.endswith(_CODE_SUFFIXES))
 
 
 def is_trusted(touched: Iterable[str]) -> bool:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.guest import modules
+from harness.guest.kmsg import Reader
 from harness.guest.port import Link, Port
 
 HOME = Path("/run/xdna")
@@ -67,6 +68,7 @@ class Agent:
     def __init__(self, port: Port, home: Path = HOME) -> None:
         self.port = port
         self.home = home
+        self._kmsg: Reader | None = None
         self.warm_up = threading.Thread(target=_load_pytest)
         self._handlers: dict[str, Callable[[Command], Any]] = {
             "run": self.run,
@@ -140,15 +142,17 @@ class Agent:
         """Run the suite in a child: pytest's exit status. Raises when the child was killed."""
         if self.warm_up.ident is not None:
             self.warm_up.join()  # a child must not inherit a module that is half loaded
+        # Opened once: the children share its position, so no message comes twice and none is missed.
+        self._kmsg = self._kmsg or Reader()
         child = os.fork()
         if child == 0:
-            os._exit(self._suite_child(command))
+            os._exit(self._suite_child(command, self._kmsg))
         status = wait_for(child)
         if os.WIFSIGNALED(status):
             raise ChildProcessError(f"the suite was killed by signal {os.WTERMSIG(status)}")
         return os.WEXITSTATUS(status)
 
-    def _suite_child(self, command: Command) -> int:
+    def _suite_child(self, command: Command, kmsg: Reader) -> int:
         """In the child: output to a file, then pytest. 70 when we fail ourselves."""
         log = os.open(self.home / "suite.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
         os.dup2(log, 1)
@@ -162,7 +166,7 @@ class Agent:
             os.chdir(self.home / "tests/target")
             link = Link(self.port, int(command.get("boot", 0)), int(command.get("attempt", 0)))
             order = Order(command.get("tests"), command.get("k"), float(command.get("limit") or DEFAULT_LIMIT))
-            return run_suite(link, order, Path.cwd())
+            return run_suite(link, order, Path.cwd(), kmsg)
         except BaseException:
             traceback.print_exc()
             return 70

@@ -6,6 +6,7 @@ It only collects. What is a splat or a leak is decided on the host.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from harness.guest.port import Link, PortError
 
 UNUSED = ("cacheprovider", "junitxml", "pastebin", "stepwise", "unittest")
 """Plug-ins of pytest's own that would only cost time."""
+CLEANUP_SECONDS = 5.0
 TEXT_CHARACTERS = 16000
 _FAILURES = (AssertionError, OSError, pytest.fail.Exception)
 
@@ -43,14 +45,14 @@ class Outcome:
     duration: float = 0.0
 
 
-def run_suite(link: Link, order: Order, folder: Path) -> int:
-    """Run the tests of ``folder``: pytest's exit status."""
+def run_suite(link: Link, order: Order, folder: Path, kmsg: Reader) -> int:
+    """Run the tests of ``folder``: pytest's exit status. ``kmsg`` is read on from where it stands."""
     arguments = [str(folder), f"--rootdir={folder}", "--strict-markers", "--tb=short", "-q"]
     for name in UNUSED:
         arguments += ["-p", f"no:{name}"]
     if order.keyword:
         arguments += ["-k", order.keyword]
-    return int(pytest.main(arguments, plugins=[fixtures, Events(link, order, Reader())]))
+    return int(pytest.main(arguments, plugins=[fixtures, Events(link, order, kmsg)]))
 
 
 class Events:
@@ -61,6 +63,7 @@ class Events:
         self.order = order
         self.kmsg = kmsg
         self.current = Outcome()
+        self.deadline = 0.0
         self.trouble: list[str] = []
         self.counters: dict[str, int] = {}
 
@@ -88,6 +91,7 @@ class Events:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         self.current = Outcome()
+        self.deadline = time.monotonic() + self.order.limit
         self._event("test-start", id=item.nodeid)
         before = self.counters or counters.snapshot()
         try:
@@ -108,17 +112,17 @@ class Events:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self) -> Generator[None, object, object]:
-        with limited(self.order.limit, self._busy):
+        with limited(self._seconds_left(), self._busy):
             return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self) -> Generator[None, object, object]:
-        with limited(self.order.limit, self._busy):
+        with limited(self._seconds_left(), self._busy):
             return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self) -> Generator[None, object, object]:
-        with limited(self.order.limit, self._busy):
+        with limited(self._seconds_left(), self._busy):
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
@@ -135,6 +139,10 @@ class Events:
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         self._event("suite-end", status=int(exitstatus), text="\n".join(self.trouble))
+
+    def _seconds_left(self) -> float:
+        """The limit is the whole test's; clean-up gets some seconds in any case."""
+        return max(CLEANUP_SECONDS, self.deadline - time.monotonic())
 
     def _busy(self) -> bool:
         return self.link.port.busy

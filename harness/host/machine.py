@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import InfraError
+from harness.host.data import PACKAGE
 from harness.host.device_table import device_table
 from harness.host.npu_control import NpuControl
 from harness.host.port import Port
@@ -83,12 +84,17 @@ class Boot:
     def _start(self) -> None:
         started = time.monotonic()
         self.started = started
-        self._npu = spawn(npu_argv(sys.executable, self.machine, self.npu_log), log=self.folder / "npu.log")
+        argv = npu_argv(sys.executable, self.machine, self.npu_log)
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])}
+        self._npu = npu = spawn(argv, log=self.folder / "npu.log", env=env)
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(self.machine.sockets.port))
         listener.listen(1)
         listener.settimeout(0.2)
-        self.npu = NpuControl(self.machine.sockets.control)
+        try:
+            self.npu = NpuControl(self.machine.sockets.control, lambda: npu.poll() is None)
+        except InfraError as error:
+            raise InfraError(self.npu_fault() or error.message, log=self.folder / "npu.log", transient=True) from error
         self._qemu = spawn(qemu_argv(self.machine), log=self.folder / "qemu.log")
         while True:
             try:

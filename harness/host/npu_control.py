@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ class NpuRefused(Exception):
 class NpuControl:
     """A connection to the control socket. Whatever fails is the lab's: an InfraError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, alive: Callable[[], bool] = lambda: True) -> None:
+        """Connect to the socket at ``path`` as soon as it is there; give up when the process is not ``alive``."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(ANSWER_SECONDS)
         deadline = time.monotonic() + ANSWER_SECONDS
@@ -30,9 +32,9 @@ class NpuControl:
                 self._socket.connect(str(path))
                 break
             except (FileNotFoundError, ConnectionRefusedError) as error:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or not alive():
                     raise InfraError(
-                        f"the emulated NPU did not open {path.name} within {ANSWER_SECONDS:.0f} s"
+                        f"the emulated NPU did not open its {path.name} socket (limit {ANSWER_SECONDS:.0f} s)"
                     ) from error
                 time.sleep(0.02)
         self._stream = self._socket.makefile("rwb")

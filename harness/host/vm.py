@@ -8,6 +8,7 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.host.data import PACKAGE
 from harness.model.kernel import Profile
 from harness.model.variant import AddressMode, Variant
 
@@ -182,6 +183,7 @@ def npu_argv(python: str, machine: Machine, log: Path) -> list[str]:
 SCRIPT = """#!/bin/sh
 # Repeats this boot by hand, with the console on this terminal. Leave the shell to power off.
 set -eu
+export PYTHONPATH={package}${{PYTHONPATH:+:$PYTHONPATH}}
 sockets=$(mktemp -d)
 trap 'kill $npu $table 2>/dev/null || :; rm -rf "$sockets"' EXIT
 {npu} & npu=$!
@@ -204,6 +206,7 @@ def qemu_script(python: str, machine: Machine, payload: Path) -> str:
     return SCRIPT.format(
         npu=quoted(npu_argv(python, by_hand, Path("/dev/null"))),
         python=shlex.quote(python),
+        package=shlex.quote(str(PACKAGE.parent)),
         qemu=quoted(qemu_argv(by_hand)),
     )
 

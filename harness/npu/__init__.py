@@ -3,6 +3,9 @@
 file.
 
     generations.py   the NPUs as data, each figure with its place in the driver
+    codes.py         numbers that driver and device agree on: commands, opcodes, statuses
+    board.py         what every block is given
+    trouble.py       why something cannot be done: an event and a status
     pci.py           configuration space and its capabilities
     registers.py     the register BARs: storage, known offsets, what a write sets off
     psp.py smu.py    the two processors that power and boot the device

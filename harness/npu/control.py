@@ -96,8 +96,8 @@ class Control:
 
     def _device_table(self, request: dict[str, Any]) -> None:
         base = _integer(request, "base")
-        if base % 4096:
-            raise Wrong(f"base {base:#x} is not the address of a page")
+        if base == 0 or base % 4096:
+            raise Wrong(f"base {base:#x} is no device table: has the guest set up its IOMMU?")
         self._npu.iommu.base = base
         if "bdf" in request:
             self._npu.iommu.bdf = _integer(request, "bdf")

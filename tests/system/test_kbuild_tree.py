@@ -117,9 +117,8 @@ def driver(kernel: Kernel) -> bytes:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    lacking = toolchain.missing(optional=False)
-    if lacking:
-        pytest.skip(f"not installed: {', '.join(lacking)}")
+    if not all(shutil.which(program) for program in toolchain.PROGRAMS):
+        pytest.skip(f"needs {', '.join(toolchain.PROGRAMS)}")
     return Lab(tmp_path)
 
 
@@ -236,6 +235,13 @@ def test_who_changes_a_makefile_is_nobodys_seed(seeded: Lab) -> None:
     assert compiled(kernel) == set()
     lab.forget(lab.build(pristine))
     assert lab.engine.seed_for(pristine, Profile.PLAIN) is None
+
+
+def test_the_source_is_not_built_first_where_that_saves_nothing(seeded: Lab) -> None:
+    lab = seeded
+    script = patch("scripts/x.sh", None, "echo\n")
+    lab.build(make_tree(lab.source, [script], lab.store))
+    assert not lab.engine.has(lab.tree(), Profile.PLAIN)
 
 
 @pytest.mark.parametrize(

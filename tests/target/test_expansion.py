@@ -80,6 +80,20 @@ def test_e04_chunks_until_full(heap: Heap) -> None:
         heap.create_dev(4096)
 
 
+@pytest.mark.generations("npu1")
+def test_e05_one_chunk_only(heap: Heap) -> None:
+    """E05: the heap of NPU1 has one chunk; a second is refused and changes nothing.
+
+    Source: npu1_regs.c, dev_heap_max_size; before the series EBUSY.
+    """
+    with works("first chunk"):
+        heap.add_chunk()
+    with refused(errno.ENOSPC, "second chunk on NPU1"):
+        heap.create_chunk()
+    with works("DEV BO as large as the heap"):
+        heap.create_dev(CHUNK)
+
+
 @EXPANDING
 def test_e06_large_chunks(open_client: Callable[[], Client]) -> None:
     """E06: a chunk may be several times 64 MiB, but not larger than the largest heap.

@@ -7,13 +7,15 @@ twice or at a wrong address is an error of its own, and commands find their addr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from harness.drm.command import State
 from harness.drm.device import Device
 from harness.drm.heap import CHUNK, DEVICE_BASE, MIB, Heap
 from harness.guest.expect import eventually, falls_asleep, works
-from harness.guest.npu import Npu, buffers
+from harness.guest.npu import Entry, Npu, buffers
 from harness.guest.program import Program
 from harness.guest.worker import Worker
 
@@ -28,6 +30,12 @@ def spanning(heap: Heap) -> int:
     start = heap.client.bo_info(heap.create_dev(4096)).xdna_addr
     heap.create_dev(DEVICE_BASE + CHUNK - BORDER // 2 - (start + 32 * 1024))
     return heap.create_dev(BORDER)
+
+
+def expect_messages(messages: Sequence[Entry], *names: str) -> None:
+    """Firmware must have been told exactly this, in this order."""
+    got = [str(message["name"]) for message in messages]
+    assert got == list(names), f"firmware was told {', '.join(got) or 'nothing'}, not {', '.join(names)}"
 
 
 def test_e11_data_across_the_border(heap: Heap, npu: Npu) -> None:
@@ -69,9 +77,9 @@ def test_e22_expansion_is_announced(heap: Heap, npu: Npu) -> None:
     assert npu.messages(since, *HEAP_MESSAGES) == [], "a chunk is announced by the next DEV BO only"
     with works("DEV BO across the border"):
         dev = spanning(heap)
-    told = buffers(npu.messages(since, *HEAP_MESSAGES))
-    assert [name["name"] for name in npu.messages(since, *HEAP_MESSAGES)] == ["ADD_HOST_BUFFER"]
-    assert [(where, size) for where, _, size in told] == [(context, CHUNK)]
+    messages = npu.messages(since, *HEAP_MESSAGES)
+    expect_messages(messages, "ADD_HOST_BUFFER")
+    assert [(where, size) for where, _, size in buffers(messages)] == [(context, CHUNK)]
     assert second.mapping is not None
     second.mapping.write(0, b"second chunk")
     assert worker.fetch(DEVICE_BASE + CHUNK, 12, [dev]) == b"second chunk"
@@ -91,7 +99,7 @@ def test_e23_chunks_before_the_context(heap: Heap, npu: Npu) -> None:
     with works("context on two chunks"):
         worker = Worker(heap)
     messages = npu.messages(since, *HEAP_MESSAGES)
-    assert [message["name"] for message in messages] == list(HEAP_MESSAGES)
+    expect_messages(messages, *HEAP_MESSAGES)
     assert [size for _, _, size in buffers(messages)] == [CHUNK, CHUNK]
     assert second.mapping is not None
     second.mapping.write(100, b"found")
@@ -111,7 +119,7 @@ def test_e24_large_first_chunk(heap: Heap, npu: Npu) -> None:
     with works("context on it"):
         worker = Worker(heap)
     messages = npu.messages(since, *HEAP_MESSAGES)
-    assert [message["name"] for message in messages] == ["MAP_HOST_BUFFER"] + ["ADD_HOST_BUFFER"] * 3
+    expect_messages(messages, "MAP_HOST_BUFFER", *["ADD_HOST_BUFFER"] * 3)
     told = buffers(messages)
     assert [size for _, _, size in told] == [CHUNK] * 4
     assert [address - told[0][1] for _, address, _ in told] == [0, CHUNK, 2 * CHUNK, 3 * CHUNK]
@@ -136,7 +144,7 @@ def test_e25_two_contexts(heap: Heap, npu: Npu) -> None:
     with works("DEV BO across the border"):
         spanning(heap)
     messages = npu.messages(since, *HEAP_MESSAGES)
-    assert [message["name"] for message in messages] == ["ADD_HOST_BUFFER"] * 2
+    expect_messages(messages, *["ADD_HOST_BUFFER"] * 2)
     assert {where for where, _, _ in buffers(messages)} == contexts
     later = npu.mark()
     with works("two more DEV BOs in the second chunk"):
@@ -169,7 +177,7 @@ def test_e26_replay_after_autosuspend(heap: Heap, npu: Npu, device: Device) -> N
     with works("DEV BO after the suspend"):
         heap.create_dev(MIB)
     wanted = ("CREATE_CONTEXT", *HEAP_MESSAGES, "CONFIG_CU")
-    assert [message["name"] for message in npu.messages(since, *wanted)] == list(wanted)
+    expect_messages(npu.messages(since, *wanted), *wanted)
     assert worker.fetch(DEVICE_BASE + CHUNK, 4, [dev]) == b"kept"
     assert npu.trouble(since) == []
 
@@ -191,7 +199,7 @@ def test_e28_replay_after_hang(heap: Heap, npu: Npu) -> None:
     assert worker.run(Program().hang(), [dev]) is State.TIMEOUT
     wanted = ("DESTROY_CONTEXT", "CREATE_CONTEXT", *HEAP_MESSAGES, "CONFIG_CU")
     eventually(lambda: len(npu.messages(since, "CONFIG_CU")) > 0, "the context is set up again")
-    assert [message["name"] for message in npu.messages(since, *wanted)] == list(wanted)
+    expect_messages(npu.messages(since, *wanted), *wanted)
     assert second.mapping is not None
     second.mapping.write(0, b"after the hang")
     assert worker.fetch(DEVICE_BASE + CHUNK, 14, [dev]) == b"after the hang"
@@ -215,7 +223,7 @@ def test_e32_new_context_after_expansion(heap: Heap, npu: Npu) -> None:
     with works("another context"):
         worker = Worker(heap)
     messages = npu.messages(since, *HEAP_MESSAGES)
-    assert [message["name"] for message in messages] == list(HEAP_MESSAGES)
+    expect_messages(messages, *HEAP_MESSAGES)
     assert len({where for where, _, _ in buffers(messages)}) == 1
     assert second.mapping is not None
     second.mapping.write(0, b"again")

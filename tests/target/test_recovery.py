@@ -243,4 +243,4 @@ def test_o24_firmware_is_silent(open_client: Callable[[], Client], npu: Npu, dev
     with works("first chunk and a context after firmware was started again"):
         again.add_chunk()
         worker = Worker(again)
-    assert worker.fetch(DEVICE_BASE, 4) is not None
+    worker.fetch(DEVICE_BASE, 4)

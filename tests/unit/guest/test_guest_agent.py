@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harness.guest import agent as agents
-from harness.guest import kmsg
+from harness.guest import kmsg, plugin
 from harness.guest.agent import Agent
 from harness.guest.port import Port
 
@@ -132,12 +132,13 @@ def finished(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hos
     log = tmp_path / "kmsg"
     log.write_bytes(b"")
     monkeypatch.setattr(kmsg.Reader.__init__, "__defaults__", (str(log),))
+    monkeypatch.setattr(plugin, "CLEANUP_SECONDS", 0.3)
     folder = tmp_path / "tests/target"
     folder.mkdir(parents=True)
     (folder / "test_it.py").write_text(SUITE)
     names = ["port_broken", "two", "one", "skipped", "setup_refused", "setup_broken", "slow", "missing"]
     tests = [f"test_it.py::test_{name}" for name in names]
-    done = host.command("suite", tests=tests, k=None, boot=2, attempt=1, limit=0.5)
+    done = host.command("suite", tests=tests, k=None, boot=2, attempt=1, limit=0.2)
     assert done["value"] == 1, (tmp_path / "suite.log").read_text()
     return host
 
@@ -166,9 +167,9 @@ def test_suite(finished: Host) -> None:
     ends = finished.ends()
     assert ends["test_two"]["text"].startswith("AssertionError: second chunk: expected success, got EBUSY\n")
     assert ends["test_skipped"]["text"] == "npu1: only npu4"
-    assert "not finished after 0.5 s" in ends["test_slow"]["text"]
+    assert "not finished after 0.3 s" in ends["test_slow"]["text"]
     assert "test_it.py" in ends["test_slow"]["text"], "the stack is missing"
-    assert ends["test_slow"]["duration"] < 10
+    assert ends["test_slow"]["duration"] < 15
     assert ends["test_one"]["measures"] == {"time": {"value": 1.5, "unit": "s"}}
     assert set(ends["test_one"]["counters"]) == {"before", "after"}
 

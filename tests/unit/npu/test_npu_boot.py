@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,25 @@ def test_release_and_a_second_boot_forget_everything(npu: Process, driver: Drive
     assert npu.ask("state")["contexts"] == []
     assert not npu.ask("state")["firmware"]["alive"]
     assert driver.create_context(driver.start())[0] == 0
+
+
+def test_answers_wait_for_room_in_the_ring(driver: Driver) -> None:
+    mgmt = driver.start()
+    sent = [mgmt.post(Opcode.GET_FIRMWARE_VERSION, bytes(4)) for _ in range(200)]
+    assert [mgmt.take()[0] for _ in sent] == sent
+
+
+def test_a_client_that_goes_takes_its_memory_and_tables_along(
+    start: Callable[..., tuple[Process, Driver]],
+) -> None:
+    process, driver = start()
+    assert process.ask("state")["device_table"] is not None
+    driver.client.close()
+    deadline = time.monotonic() + 5
+    while process.ask("state")["connected"]:
+        assert time.monotonic() < deadline
+    state = process.ask("state")
+    assert (state["device_table"], state["dma_windows"], state["contexts"]) == (None, 0, [])
 
 
 def test_flr_is_a_power_up(npu: Process, driver: Driver) -> None:

@@ -36,6 +36,7 @@ sys.exit(main.main(sys.argv[1:]))
         b'{"cmd": "no-such"}',
         b'{"cmd": "device-table"}',
         b'{"cmd": "device-table", "base": 123}',
+        b'{"cmd": "device-table", "base": 0}',
         b'{"cmd": "log", "since": "x"}',
         b'{"cmd": "script", "rules": {}}',
         b'{"cmd": "script", "rules": [{"opcode": "NO_SUCH", "status": 1}]}',

@@ -113,7 +113,7 @@ def test_debug_buffer_telemetry_and_column_status(driver: Driver, heap: Heap) ->
 def test_deferred_answers_come_after_the_doorbell(
     start: Callable[..., tuple[Process, Driver]],
 ) -> None:
-    process, driver = start("--deferred")
+    _, driver = start("--deferred")
     mgmt = driver.start()
     mgmt.post(Opcode.GET_FIRMWARE_VERSION, bytes(4))
     assert mgmt.pending(), "not taken inside the doorbell write"

@@ -95,8 +95,9 @@ def test_a_range_over_pages_that_are_not_neighbours() -> None:
 def test_a_write_that_faults_half_way_writes_nothing() -> None:
     ram, iommu = system()
     page(ram, VA, 0x5000 | P | W)
+    ram.quad(ROOT + 0x3000 + (VA + 0x1000 >> 12 & 511) * 8, 0x9000 | P | W)
     with pytest.raises(IommuFault):
-        iommu.write(PASID, VA + 0xFFE, b"abcd")
+        iommu.write(PASID, VA + 0xFFE, bytes([255]) * 0x1004)
     assert ram.read(0x5FFE, 2) == b"\0\0"
 
 

@@ -101,6 +101,12 @@ def test_what_the_driver_does_wrong_is_not_our_fault(npu: Process, driver: Drive
     assert npu.ask("state")["faults"] == faults
 
 
+def test_the_channel_of_a_destroyed_context_is_closed(npu: Process, heap: Heap) -> None:
+    assert heap.mgmt.status(Opcode.DESTROY_CONTEXT, "I", heap.identity) == 0
+    heap.post(b"")
+    assert npu.events("protocol-error")[-1]["what"] == "doorbell of channel slot 1, which is closed"
+
+
 def test_a_command_before_the_device_table_is_known_is_the_harnesss_fault(
     start: Callable[..., tuple[Process, Driver]],
 ) -> None:

@@ -123,7 +123,10 @@ def test_unmapping_forgets_the_file(memory: GuestMemory, ram: int) -> None:
     before = len(os.listdir("/proc/self/fd"))
     give(memory, ram, 0, PAGE)
     give(memory, ram, PAGE, PAGE, offset=PAGE)
+    assert memory.read(0, 1) == b"\0"
     memory.unmap(0, PAGE)
+    with pytest.raises(DmaError):
+        memory.read(0, 1)
     assert memory.read(PAGE, 1) == b"\0"
     memory.unmap(PAGE, PAGE)
     assert len(os.listdir("/proc/self/fd")) == before

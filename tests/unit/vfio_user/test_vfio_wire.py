@@ -38,6 +38,7 @@ def test_the_minor_version_is_not_above_the_proposed_one(proposed: int, agreed: 
         b"\0\0\0",
         version(1, 0),
         version(0, 1, b'{"capabilities": {}}'),
+        version(0, 1, b'{"capabilities": {}} '),
         version(0, 1, b"{not json\0"),
         version(0, 1, b"\xff\xfe\0"),
         version(0, 1, b"[]\0"),
