@@ -79,16 +79,12 @@ def measure(scratch: Path) -> dict[str, float]:
     from harness.host.store import Store
 
     cache, raw_cache = scratch / "cache", scratch / "raw-cache"
-    figures = {"cold": timed(lambda: harness(cache, "run", "--kernel", KERNEL, "-k", FIRST_TEST, "--out", scratch / "1"))}
-    again = ""
-
-    def repeat() -> None:
-        nonlocal again
-        again = harness(cache, "run", "--kernel", KERNEL, "-k", FIRST_TEST, "--out", scratch / "2")
-
-    figures["again"] = timed(repeat)
-    if "building" in again or "unpacking" in again:
-        sys.exit(f"the second run built something:\n{again}")
+    one_test = ("run", "--kernel", KERNEL, "-k", FIRST_TEST, "--out")
+    figures = {"cold": timed(lambda: harness(cache, *one_test, scratch / "1"))}
+    kernels = sorted((cache / "xdna-harness" / "kernels").iterdir())
+    figures["again"] = timed(lambda: harness(cache, *one_test, scratch / "2"))
+    if sorted((cache / "xdna-harness" / "kernels").iterdir()) != kernels:
+        sys.exit("the second run built something")
     figures["boot to first test"] = first_test_seconds(scratch / "2")
     figures["raw download and unpack"] = timed(lambda: resolve(KERNEL, Store(raw_cache)))
     figures["raw make"] = timed(lambda: raw_make(cache, scratch))

@@ -72,7 +72,9 @@ class Make:
             env = {"CCACHE_DISABLE": "1", **STAMPS}
             return SandboxSpec(self.build, limits, source=self.tree.path, env=env)
         writable = seeds.is_trusted(self.tree.touched)
-        env = {"CCACHE_DIR": CCACHE, "CCACHE_DEPEND": "1", "CCACHE_MAXSIZE": "2G", **STAMPS}
+        # Never CCACHE_DEPEND: it skips the preprocessor, and with it the check for .incbin. piggy.S, which holds the
+        # compressed kernel, was then seen to come out of the cache with another tree's kernel in it.
+        env = {"CCACHE_DIR": CCACHE, "CCACHE_MAXSIZE": "2G", **STAMPS}
         if not writable:
             env |= {"CCACHE_READONLY": "1", "CCACHE_TEMPDIR": "/tmp"}
         self.ccache.mkdir(parents=True, exist_ok=True)

@@ -80,9 +80,7 @@ def first_error(log: str) -> BuildError | None:
         for tool, pattern in _ERRORS:
             if match := pattern.fullmatch(line):
                 found = match.groupdict()
-                return BuildError(
-                    tool, _relative(found.get("file")), int(found.get("line") or 0), found["text"]
-                )
+                return BuildError(tool, _relative(found.get("file")), int(found.get("line") or 0), found["text"])
         if match := _GCC_OWN.fullmatch(line):
             return BuildError("gcc", "", 0, match["text"])
         if fallback is None and (match := _FAILED_TARGET.fullmatch(line)):

@@ -65,9 +65,7 @@ def parse_fragment(text: str, name: str) -> tuple[Setting, ...]:
         else:
             setting = _setting(line, where, " ".join(reason))
             if setting.symbol in settings:
-                raise UsageError(
-                    f"{where}: CONFIG_{setting.symbol} is already set", hint="keep one of the two"
-                )
+                raise UsageError(f"{where}: CONFIG_{setting.symbol} is already set", hint="keep one of the two")
             settings[setting.symbol] = setting
             reason = []
     return tuple(settings.values())
@@ -76,9 +74,7 @@ def parse_fragment(text: str, name: str) -> tuple[Setting, ...]:
 def _setting(line: str, where: str, reason: str) -> Setting:
     match = _LINE.fullmatch(line)
     if match is None:
-        raise UsageError(
-            f"{where}: cannot read '{line}'", hint='write CONFIG_NAME= and y, m, n, a number or "text"'
-        )
+        raise UsageError(f"{where}: cannot read '{line}'", hint='write CONFIG_NAME= and y, m, n, a number or "text"')
     optional = reason.startswith(_OPTIONAL)
     reason = reason.removeprefix(_OPTIONAL).strip()
     if not reason:

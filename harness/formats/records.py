@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The run's own records: one JSON line per event, the only primary truth, folded into results.
 
-Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which they happened; those of a guest have ``at``,
-seconds of the host's clock since the boot began:
+Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which they happened; those of a guest have
+``at``, seconds of the host's clock since the boot began:
 
     stage        id, outcome, evidence, seconds                     apply, build, boot, probe
     boot         boot, attempt, release, accelerator, ...           a guest came up

@@ -44,9 +44,7 @@ def output(build: Path, name: str) -> Path:
     for part in Path(name).parts:
         at /= part
         if at.is_symlink():
-            raise InfraError(
-                f"the build left a link where a file should be: {name}", hint="look at its Makefiles"
-            )
+            raise InfraError(f"the build left a link where a file should be: {name}", hint="look at its Makefiles")
     if not path.is_file():
         raise InfraError(f"the build said it was done, but there is no {name}", hint="look at its log")
     return path

@@ -77,9 +77,7 @@ def test_when_in_doubt_everything_is_built(path: str) -> None:
     assert choose([seed("a")], new(path)) is None
 
 
-@pytest.mark.parametrize(
-    "path", [MAKEFILE, "drivers/accel/Kconfig", GEM, "include/drm/drm_mm.h", "Documentation/a.sh"]
-)
+@pytest.mark.parametrize("path", [MAKEFILE, "drivers/accel/Kconfig", GEM, "include/drm/drm_mm.h", "Documentation/a.sh"])
 def test_what_kbuild_watches_itself_is_beyond_doubt(path: str) -> None:
     assert not is_doubtful(path)
 

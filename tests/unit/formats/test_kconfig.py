@@ -10,9 +10,7 @@ FRAGMENTS = Path(__file__).parents[3] / "jobs" / "kconfig"
 
 
 def test_a_fragment_gives_symbol_value_and_reason() -> None:
-    text = (
-        '# title\n\n# two lines\n# of reason\nCONFIG_A=y\n# a number\nCONFIG_B=0x10\n# text\nCONFIG_C="x y"\n'
-    )
+    text = '# title\n\n# two lines\n# of reason\nCONFIG_A=y\n# a number\nCONFIG_B=0x10\n# text\nCONFIG_C="x y"\n'
     a, b, c = parse_fragment(text, "f.config")
     assert (a.symbol, a.value, a.reason, a.where) == ("A", "y", "two lines of reason", "f.config:5")
     assert (b.value, c.value) == ("0x10", '"x y"')

@@ -102,9 +102,7 @@ def test_files_that_come_and_go_are_touched(source: Source, store: Store) -> Non
         None,
         "",
         gone.files,
-        gone.mail.replace(b"--- a", b"deleted file mode 100644\n--- a").replace(
-            b"+++ b/drivers/b.c", b"+++ /dev/null"
-        ),
+        gone.mail.replace(b"--- a", b"deleted file mode 100644\n--- a").replace(b"+++ b/drivers/b.c", b"+++ /dev/null"),
     )
     tree = make_tree(source, [new, gone], store)
     assert tree.touched == {"drivers/new.c", "drivers/b.c"}
