@@ -11,7 +11,7 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
     test-end     boot, attempt, id, outcome, phase, text, duration, kmsg, counters, measures
     lost         boot, attempt, id, outcome (LOST|ERROR), evidence, console   written by the host
     fault        boot, attempt, what                                the emulation, not the kernel, went wrong
-    suite-end    boot, attempt, status, kmsg
+    suite-end    boot, attempt, status, text, kmsg
 
 The guest only collects. What is a splat is decided here, and can be decided again over a kept run.
 """
@@ -32,6 +32,10 @@ from harness.model.result import Measure, Outcome, Result
 Event = Mapping[str, Any]
 KERNEL_LOG = "boot/kernel-log"
 """Pseudo test: what the kernel said before the first test began."""
+
+SUITE = "stage/suite"
+NO_TESTS = 5
+"""pytest's exit status when it collected nothing."""
 
 _OUTCOMES = {"pass": Outcome.PASS, "fail": Outcome.FAIL, "skip": Outcome.SKIP, "error": Outcome.ERROR}
 
@@ -151,11 +155,14 @@ def _test_start(state: _Fold, event: Event) -> None:
 
 
 def _test_end(state: _Fold, event: Event) -> None:
-    outcome = _OUTCOMES[str(event["outcome"])]
+    outcome, text = _OUTCOMES[str(event["outcome"])], str(event.get("text", ""))
+    if event.get("kmsg_lost") and outcome in (Outcome.PASS, Outcome.SKIP):
+        # A splat may have been among them.
+        outcome, text = Outcome.ERROR, f"{event['kmsg_lost']} kernel messages were overwritten before they were read"
     result = Result(
         str(event["id"]),
         outcome,
-        str(event.get("text", "")),
+        text,
         int(event["attempt"]),
         float(event.get("duration", 0)),
         measures={
@@ -191,7 +198,13 @@ def _fault(state: _Fold, event: Event) -> None:
 
 
 def _suite_end(state: _Fold, event: Event) -> None:
+    """pytest's exit status: 0 and 1 are answers; anything else (5: nothing matched) is none."""
     state.blame_last(find_splats(event.get("kmsg", ())))
+    status = int(event.get("status", 0))
+    if status > 1:
+        why = "no test matched" if status == NO_TESTS else "the suite itself failed"
+        state.broken = True
+        state.results.append(Result(SUITE, Outcome.ERROR, f"{why}\n{event.get('text', '')}".strip()))
 
 
 _HANDLERS = {

@@ -17,7 +17,11 @@ _RECORD_BYTES = 8192
 
 @dataclass(frozen=True)
 class Record:
-    """One message: sequence number, level 0 (emergency) to 7 (debug), seconds since boot, text."""
+    """One message: sequence number, priority, seconds since boot, text.
+
+    ``level`` is the whole priority: 0 (emergency) to 7 (debug) from the kernel, more from user space, whose
+    facility stands above the lowest three bits.
+    """
 
     seq: int
     level: int
@@ -35,7 +39,7 @@ def parse(data: bytes) -> Record:
     if not found or len(fields) < 3:
         raise ValueError(f"not a kernel message: {data[:80]!r}")
     text = rest.split("\n", 1)[0]
-    return Record(int(fields[1]), int(fields[0]) & 7, int(fields[2]) / 1e6, text)
+    return Record(int(fields[1]), int(fields[0]), int(fields[2]) / 1e6, text)
 
 
 class Reader:

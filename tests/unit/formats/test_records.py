@@ -147,6 +147,17 @@ def test_a_stage_asked_again_counts_with_its_last_answer() -> None:
     assert outcomes([stage, {**stage, "outcome": "PASS"}]) == {"stage/build": Outcome.PASS}
 
 
+def test_a_suite_that_ran_nothing_is_an_error() -> None:
+    lane = fold([suite(), {"event": "suite-end", "boot": 1, "attempt": 1, "status": 5, "text": ""}])
+    assert [(r.id, r.outcome) for r in answers(lane)] == [("stage/suite", Outcome.ERROR)]
+    lane = fold([suite(), {"event": "suite-end", "boot": 1, "attempt": 1, "status": 2, "text": "ImportError: x"}])
+    assert "ImportError: x" in answers(lane)[0].evidence
+
+
+def test_a_pass_with_lost_kernel_messages_is_no_pass() -> None:
+    assert outcomes([suite(A), start(A), {**end(A), "kmsg_lost": 3}]) == {A: Outcome.ERROR}
+
+
 def test_attempts_are_kept_apart() -> None:
     lane = fold([suite(A), start(A), end(A, "fail"), start(A, attempt=2), end(A, attempt=2)])
     assert [(r.attempt, r.outcome) for r in answers(lane)] == [(1, Outcome.FAIL), (2, Outcome.PASS)]

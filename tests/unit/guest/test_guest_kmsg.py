@@ -13,8 +13,8 @@ from harness.guest import kmsg
 
 def test_record() -> None:
     record = kmsg.parse(b"12,341,5140900,-;amdxdna 0000:00:05.0: [drm] text; more\n SUBSYSTEM=pci\n")
-    assert record == kmsg.Record(341, 4, 5.1409, "amdxdna 0000:00:05.0: [drm] text; more")
-    assert record.as_json() == {"seq": 341, "level": 4, "time": 5.1409, "text": record.text}
+    assert record == kmsg.Record(341, 12, 5.1409, "amdxdna 0000:00:05.0: [drm] text; more")
+    assert record.as_json() == {"seq": 341, "level": 12, "time": 5.1409, "text": record.text}
 
 
 def test_newer_fields_and_odd_bytes() -> None:
