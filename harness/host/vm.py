@@ -201,7 +201,9 @@ def qemu_script(python: str, machine: Machine, payload: Path) -> str:
     by_hand = replace(machine.by_hand(payload), sockets=marker)
 
     def quoted(argv: list[str]) -> str:
-        return " \\\n    ".join(_with_sockets(word) for word in argv)
+        # An option and its value share a line.
+        text = [(" \\\n    " if word.startswith("-") else " ") + _with_sockets(word) for word in argv]
+        return "".join(text).lstrip()
 
     return SCRIPT.format(
         npu=quoted(npu_argv(python, by_hand, Path("/dev/null"))),

@@ -7,6 +7,7 @@ arrives through the port at each boot. If anything fails it says why on the cons
 """
 
 import ctypes
+import gc
 import os
 import sys
 import time
@@ -124,6 +125,7 @@ def payload_disk() -> str:
 
 
 def main() -> None:
+    gc.disable()  # nothing is garbage yet, and start-up is what everybody waits for
     prepare()
     disk = payload_disk()
     port = -1 if disk else open_port()

@@ -166,6 +166,8 @@ def test_suite(finished: Host) -> None:
     }
     ends = finished.ends()
     assert ends["test_two"]["text"].startswith("AssertionError: second chunk: expected success, got EBUSY\n")
+    assert "test_it.py" in ends["test_two"]["text"]
+    assert "-packages/" not in ends["test_two"]["text"], "frames of pytest are left"
     assert ends["test_skipped"]["text"] == "npu1: only npu4"
     assert "not finished after 0.3 s" in ends["test_slow"]["text"]
     assert "test_it.py" in ends["test_slow"]["text"], "the stack is missing"
