@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The host's half of the port protocol, against a scripted guest at the other end of a socket pair."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from harness.errors import InfraError
+from harness.host.machine import Boot, Silence
+from harness.host.npu_control import NpuRefused
+from harness.host.port import MAX_LINE, Port
+from harness.model.kernel import Kernel, Profile
+from harness.model.session import SessionLost, SuiteRequest
+from harness.model.variant import Variant
+from harness.targets.emulated import EmulatedSession
+
+KERNEL = Kernel("k", "7.3.4-xdna-k", Profile.PLAIN, Path("i"), (Path("amdxdna.ko"),), Path("b"), Path("l"))
+HELLO = {"event": "hello", "release": "7.3.4-xdna-k", "uptime": 3.1}
+TEST = "test_x.py::test_a"
+
+
+class FakeNpu:
+    def __init__(self) -> None:
+        self.faults: list[dict[str, Any]] = []
+
+    def request(self, command: str, **arguments: object) -> object:
+        if command == "state":
+            return {"faults": len(self.faults)}
+        if command == "script" and not arguments.get("rules"):
+            raise NpuRefused("a script needs rules")
+        return self.faults if command == "log" else {"did": command}
+
+
+class FakeBoot:
+    """A boot whose guest is the other end of a socket pair."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.port = Port(ours)
+        self.npu = FakeNpu()
+        self.running = True
+        self.guest = theirs.makefile("rwb")
+        self.raw = theirs
+
+    def say(self, *messages: dict[str, Any]) -> None:
+        for message in messages:
+            self.guest.write(json.dumps(message).encode() + b"\n")
+        self.guest.flush()
+
+    def hear(self) -> dict[str, Any]:
+        heard = json.loads(self.guest.readline())
+        assert isinstance(heard, dict)
+        return heard
+
+    def alive(self) -> bool:
+        return self.running
+
+    def mark(self) -> None: ...
+
+    def silence(self, waited: str) -> Silence:
+        return Silence(False, waited, "console")
+
+
+def session(boot: FakeBoot) -> EmulatedSession:
+    boot.say(HELLO)
+    return EmulatedSession(cast(Boot, boot), KERNEL, Variant(), 5.0)
+
+
+def event(name: str, sequence: int, **fields: object) -> dict[str, Any]:
+    return {"event": name, "boot": 1, "attempt": 1, "seq": sequence, **fields}
+
+
+def run_guest(script: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=script, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_hello_tells_the_release() -> None:
+    assert session(FakeBoot()).release == "7.3.4-xdna-k"
+
+
+def test_events_are_acknowledged_only_after_they_were_taken() -> None:
+    boot = FakeBoot()
+    opened = session(boot)
+    acknowledged: list[object] = []
+
+    def script() -> None:
+        number = boot.hear()["id"]
+        boot.say(event("test-start", 1, id=TEST))
+        acknowledged.append(boot.hear())
+        boot.say(event("test-end", 2, id=TEST, outcome="pass"))
+        acknowledged.append(boot.hear())
+        boot.say({"done": number, "value": 0})
+
+    guest = run_guest(script)
+    events: list[str] = []
+    for got in opened.suite(SuiteRequest("heap")):
+        assert len(acknowledged) == len(events)
+        events.append(got["event"])
+    guest.join(5)
+    assert events == ["test-start", "test-end"]
+    assert acknowledged == [{"ack": 1}, {"ack": 2}]
+
+
+def test_tests_may_ask_the_npu_and_are_refused_in_words() -> None:
+    boot = FakeBoot()
+    opened = session(boot)
+    answers: list[dict[str, Any]] = []
+
+    def script() -> None:
+        number = boot.hear()["id"]
+        asks: tuple[tuple[str, dict[str, Any]], ...] = (
+            ("npu.script", {"rules": [1]}),
+            ("npu.script", {}),
+            ("weather", {}),
+        )
+        for sequence, (what, args) in enumerate(asks, 1):
+            boot.say(event("ask", sequence, what=what, args=args))
+            answers.append(boot.hear())
+        boot.say({"done": number, "value": 0})
+
+    guest = run_guest(script)
+    assert list(opened.suite(SuiteRequest("heap"))) == []
+    guest.join(5)
+    assert answers[0] == {"ack": 1, "value": {"did": "script"}}
+    assert answers[1] == {"ack": 2, "error": "a script needs rules"}
+    assert "weather" in answers[2]["error"]
+
+
+def test_a_fault_of_the_emulation_is_an_event_of_the_test_that_ran() -> None:
+    boot = FakeBoot()
+    opened = session(boot)
+
+    def script() -> None:
+        number = boot.hear()["id"]
+        boot.npu.faults.append({"event": "fault", "what": "unknown opcode 0x1ff"})
+        boot.say(event("test-end", 1, id=TEST, outcome="fail"))
+        boot.hear()
+        boot.say({"done": number, "value": 0})
+
+    guest = run_guest(script)
+    events = list(opened.suite(SuiteRequest("heap")))
+    guest.join(5)
+    assert [e["event"] for e in events] == ["test-end", "fault"]
+    assert events[1]["id"] == TEST
+    assert "0x1ff" in events[1]["what"]
+
+
+def test_garbage_on_the_port_is_not_believed() -> None:
+    boot = FakeBoot()
+    boot.guest.write(b"\x00\xff garbage\n[1, 2]\n")
+    assert session(boot).release == "7.3.4-xdna-k"
+
+
+def test_an_endless_line_is_cut() -> None:
+    boot = FakeBoot()
+    sender = run_guest(lambda: boot.raw.sendall(b"x" * (MAX_LINE + 10)))
+    message = boot.port.receive(30)
+    assert message is not None
+    assert message["event"] == "garbled"
+    sender.join(5)
+
+
+def test_a_closed_port_is_a_lost_guest() -> None:
+    boot = FakeBoot()
+    opened = session(boot)
+    boot.guest.close()
+    boot.raw.close()
+    with pytest.raises(SessionLost):
+        opened.run(["true"])
+
+
+def test_a_silent_guest_is_lost_within_its_limit() -> None:
+    boot = FakeBoot()
+    with pytest.raises(SessionLost, match="within 1 s"):
+        EmulatedSession(cast(Boot, boot), KERNEL, Variant(), 1.0)
+
+
+def test_an_agent_that_refuses_is_our_error() -> None:
+    boot = FakeBoot()
+    opened = session(boot)
+    guest = run_guest(lambda: boot.say({"done": boot.hear()["id"], "error": "no such file"}))
+    with pytest.raises(InfraError, match="no such file"):
+        opened.get("/nowhere")
+    guest.join(5)
