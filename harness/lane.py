@@ -68,12 +68,12 @@ class LaneRun:
     def events(self) -> Sequence[Mapping[str, Any]]:
         return self.records.events
 
-    def stage(self, name: str, outcome: str, evidence: str = "", seconds: float = 0.0) -> None:
+    def stage(self, name: str, outcome: str, evidence: str = "", seconds: float = 0.0, console: str = "") -> None:
         """Record how a stage ended, once: a stage that passed before is not recorded again."""
         record = {"event": "stage", "id": f"stage/{name}", "outcome": outcome}
         if outcome == "PASS" and any(all(e.get(k) == v for k, v in record.items()) for e in self.events):
             return
-        self.records.add({**record, "evidence": evidence, "seconds": round(seconds, 3)})
+        self.records.add({**record, "evidence": evidence, "seconds": round(seconds, 3), "console": console})
 
     def run(self, cell: Cell) -> None:
         """Run a cell to its end: every test of it has reported, is lost, or could not be asked."""
@@ -91,7 +91,7 @@ class LaneRun:
                 if failed_boots >= BOOT_TRIES:
                     self._give_up(problem)
                     raise Broken from None
-                say(f"{problem.evidence.splitlines()[0]}: trying once more in a fresh guest")
+                say(f"{problem.lost.evidence.splitlines()[0]}: trying once more in a fresh guest")
                 continue
             new = self.events[before:]
             unaskable |= {str(e["id"]) for e in new if e.get("event") in ("lost", "fault") and _is_error(e)}
@@ -100,7 +100,7 @@ class LaneRun:
             if not any(e.get("event") in ("test-end", "lost") for e in new):
                 failed_boots += 1
                 if failed_boots >= BOOT_TRIES:
-                    self._give_up(_NotUp("suite", lost.ours, lost.evidence))
+                    self._give_up(_NotUp("suite", lost))
                     raise Broken
             else:
                 failed_boots = 0
@@ -116,7 +116,8 @@ class LaneRun:
     def _give_up(self, problem: _NotUp) -> None:
         """A stage failed; it stays the last word, also when an earlier guest of this lane came up."""
         name = problem.stage if not any(e.get("event") == "test-end" for e in self.events) else "restart"
-        self.stage(name, "ERROR" if problem.ours or name == "restart" else "LOST", problem.evidence)
+        outcome = "ERROR" if problem.lost.ours or name == "restart" else "LOST"
+        self.stage(name, outcome, problem.lost.evidence, console=problem.lost.console)
 
     def _boot_and_run(self, cell: Cell, left: tuple[str, ...] | None) -> Lost | None:
         number = 1 + sum(e.get("event") == "boot" for e in self.events)
@@ -150,9 +151,9 @@ class LaneRun:
 
                     lost = run_suite(session, request, add)
             except SessionLost as gone:
-                raise _NotUp(stage, gone.lost.ours, gone.lost.evidence) from None
+                raise _NotUp(stage, gone.lost) from None
             except InfraError as error:
-                raise _NotUp(stage, True, " ".join(error.lines())) from error
+                raise _NotUp(stage, Lost(True, " ".join(error.lines()), "")) from error
         if lost is not None:
             say(f"guest lost: {lost.evidence.splitlines()[0]}")
         return lost
@@ -173,7 +174,7 @@ class LaneRun:
         if status != 0:
             _, messages = session.run(["dmesg"])
             tail = "\n".join(messages.splitlines()[-30:])
-            raise SessionLost(Lost(False, f"the driver did not make {DEVICE}\n{tail}", ""))
+            raise SessionLost(Lost(False, f"the driver did not make {DEVICE}\n{tail}", session.console()))
         self.stage("probe", "PASS", f"build-id {build_id}", time.monotonic() - started)
 
     def results(self) -> LaneResults:
@@ -187,11 +188,10 @@ class LaneRun:
 class _NotUp(Exception):
     """A guest did not get to its suite."""
 
-    def __init__(self, stage: str, ours: bool, evidence: str) -> None:
-        super().__init__(evidence)
+    def __init__(self, stage: str, lost: Lost) -> None:
+        super().__init__(lost.evidence)
         self.stage = stage
-        self.ours = ours
-        self.evidence = evidence
+        self.lost = lost
 
 
 def _is_error(event: Mapping[str, Any]) -> bool:

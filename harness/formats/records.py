@@ -4,7 +4,7 @@
 Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which they happened; those of a guest have
 ``at``, seconds of the host's clock since the boot began:
 
-    stage        id, outcome, evidence, seconds                     apply, build, boot, probe
+    stage        id, outcome, evidence, seconds, console            apply, build, boot, probe
     boot         boot, attempt, release, accelerator, ...           a guest came up
     suite-start  boot, attempt, tests, kmsg                         the guest's own list of test ids
     test-start   boot, attempt, id, kmsg                            the test is LOST from here on until it reports
@@ -124,7 +124,7 @@ def _stage(state: _Fold, event: Event) -> None:
         Outcome(event["outcome"]),
         str(event.get("evidence", "")),
         seconds=float(event.get("seconds", 0)),
-        findings=tuple(find_splats(event.get("kmsg", ()))),
+        findings=tuple(find_splats(str(event.get("console", "")))),
     )
     if result.outcome is Outcome.ERROR:
         state.broken = True

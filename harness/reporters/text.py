@@ -10,7 +10,7 @@ from harness.model.judge import Change, Comparison
 from harness.model.report import Report
 from harness.model.result import Outcome, Result
 
-EVIDENCE_LINES = 12
+EVIDENCE_LINES = 16
 
 
 def render(report: Report) -> str:
@@ -57,19 +57,21 @@ def _section(report: Report, title: str, changes: tuple[Change, ...], evidence: 
 
 
 def _evidence(comparison: Comparison) -> list[str]:
-    """The first lines of the worst answer on head."""
+    """What a person reads first of the worst answer on head."""
     answers = [r for r in comparison.head if r.outcome is not Outcome.PASS] or list(comparison.head)
-    if not answers or not answers[0].evidence:
-        return []
-    lines = headline_first(answers[0]).splitlines()
+    return excerpt(answers[0]) if answers else []
+
+
+def excerpt(result: Result) -> list[str]:
+    """The splats if there are any; else the beginning of the evidence, or, of a console, its end."""
+    lines = result.evidence.splitlines()
+    if result.findings:
+        splats = [line for finding in result.findings for line in (f"{finding.kind}:", *finding.text.splitlines())]
+        lines = [*lines[:1], *splats]
+    elif result.outcome is Outcome.LOST and len(lines) > EVIDENCE_LINES:
+        return [lines[0], "...", *lines[-EVIDENCE_LINES:]]
     more = [f"... {len(lines) - EVIDENCE_LINES} more lines"] if len(lines) > EVIDENCE_LINES else []
     return lines[:EVIDENCE_LINES] + more
-
-
-def headline_first(result: Result) -> str:
-    """Evidence with the titles of its findings in front: the splat's first line says most."""
-    titles = [f"{finding.kind}: {finding.title}" for finding in result.findings]
-    return "\n".join([*titles, result.evidence])
 
 
 def _difference_free(report: Report) -> list[str]:

@@ -60,7 +60,7 @@ def test_a_harmless_real_series_is_good(harness: Harness, real_series: Path) -> 
 def test_does_not_compile(harness: Harness, plant: Plant) -> None:
     ran = harness("run", plant("break the build", NO_COMPILE), "--kernel", KERNEL)
     assert ran.status == 1, ran
-    assert re.search(r"amdxdna_gem\.c:\d+:\d+: error: .*planted_name", ran.stdout), ran
+    assert re.search(r"amdxdna_gem\.c:\d+: .*planted_name", ran.stdout), ran
     assert ran.report["regressed"] == ["stage/build"]
 
 
