@@ -26,7 +26,7 @@ from harness.host.vm import Machine, Sockets, npu_argv, qemu_argv, qemu_script
 CONNECT_SECONDS = 20.0
 NMI_SECONDS = 30.0
 """How long a kernel may take to print its backtraces and panic after an NMI, under emulation."""
-TAIL_LINES = 60
+TAIL_LINES = 160
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 

@@ -42,7 +42,7 @@ class Monitor:
         return int(match[1], 16)
 
     def inject_nmi(self) -> None:
-        """Send every CPU an NMI: the guest panics with a backtrace (unknown_nmi_panic, apic_extnmi=all)."""
+        """Send an NMI: the guest panics with the backtraces of all CPUs (unknown_nmi_panic, panic_sys_info=all_bt)."""
         self.command("inject-nmi")
 
     def close(self) -> None:

@@ -94,14 +94,15 @@ class Machine:
 def kernel_command_line(machine: Machine) -> str:
     """Parameters of the kernel under test.
 
-    A panic or an oops ends QEMU (panic=-1 with -no-reboot), an NMI on any CPU makes a hung kernel panic with a
-    backtrace, and a task that is stuck for 20 s is named on the console.
+    A panic or an oops ends QEMU (panic=-1 with -no-reboot); an NMI makes a hung kernel panic with the backtraces of all
+    CPUs; a task that is stuck for 20 s is named on the console. The NMI must reach CPU 0 only (no apic_extnmi=all): one
+    that hangs in an NMI of its own cannot be asked for its backtrace.
     """
     mode = MODES[machine.variant.address_mode]
     words = [
         "console=ttyS0 panic=-1 oops=panic tsc=reliable",
         "root=/dev/vda ro rootfstype=erofs init=/init",
-        "unknown_nmi_panic apic_extnmi=all sysctl.kernel.hung_task_timeout_secs=20 printk.devkmsg=on",
+        "unknown_nmi_panic panic_sys_info=all_bt sysctl.kernel.hung_task_timeout_secs=20 printk.devkmsg=on",
         *mode.append,
         *machine.parameters,
     ]

@@ -67,7 +67,7 @@ class EmulatedSession:
             waited_for += 1.0
             if not self.boot.alive():
                 raise self._lost(f"the guest went away while waiting for {waited}")
-        raise self._lost(f"no {waited} within {seconds:.0f} s")
+        raise self._lost(f"waited {seconds:.0f} s in vain for {waited}")
 
     def _lost(self, waited: str) -> SessionLost:
         silence = self.boot.silence(waited)
