@@ -81,7 +81,9 @@ def test_without_its_host_buffer_handling_the_npu_fails_e22_to_e25(tmp_path: Pat
     for folder in ("jobs", "patches", "vm-images", "tests"):
         (package / folder).symlink_to(PROJECT / folder)
     file = package / "harness" / "npu" / "management.py"
-    text, count = re.subn(r"(def _add_host_buffer\([^)]*\)[^:]*:\n)", r"\g<1>        return Reply()\n", file.read_text())
+    text, count = re.subn(
+        r"(def _add_host_buffer\([^)]*\)[^:]*:\n)", r"\g<1>        return Reply()\n", file.read_text()
+    )
     assert count == 1
     file.write_text(text)
     out = tmp_path / "run"
