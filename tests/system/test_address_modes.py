@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from conftest import KERNEL, Harness
 
 pytestmark = [pytest.mark.kernel, pytest.mark.qemu]
