@@ -15,7 +15,7 @@ from harness.host.payload import pack
 from harness.host.qemu import Qemu, find_qemu
 from harness.host.store import Store
 from harness.host.vm import Machine, Sockets
-from harness.lane import DriverSession
+from harness.lane import SLOWER, DriverSession
 from harness.model.kernel import Kernel
 from harness.model.variant import Variant
 from harness.targets.emulated import Guest, open_session
@@ -49,8 +49,9 @@ class Lab:
         )
 
     def opener(self, kernel: Kernel, variant: Variant, hello_seconds: float) -> Opener:
-        """What opens sessions on that machine."""
-        guest = Guest(data_folder("harness"), data_folder("tests/target"), hello_seconds)
+        """What opens sessions on that machine; a plain kernel must say hello within ``hello_seconds``."""
+        seconds = hello_seconds * SLOWER[kernel.profile]
+        guest = Guest(data_folder("harness"), data_folder("tests/target"), seconds)
         return Opener(self.machine(kernel, variant), kernel, guest)
 
 
