@@ -27,7 +27,6 @@ from harness.job import Job, SeriesKnowledge, read_toml, write_job
 from harness.lab import Lab
 from harness.lane import Broken, LaneRun, Question
 from harness.log import say, step, warn
-from harness.model.judge import judge
 from harness.model.kernel import Kernel
 from harness.model.report import Report
 from harness.model.series import Series
@@ -236,8 +235,6 @@ class Run:
             say(f"{len(names)} test(s) look worse: asking again in fresh guests, attempt {attempt}")
             for cell in cells:
                 self.lanes[cell.lane].run(cell)
-        answers = {n: visible(lane.results(), known, versions[n])[0] for n, lane in self.lanes.items()}
-        say(f"judged: {judge(answers[BASE], answers[HEAD]).verdict}")
 
 
 def _stage_event(name: str, outcome: str, evidence: str) -> dict[str, Any]:
