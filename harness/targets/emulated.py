@@ -211,6 +211,6 @@ def open_session(machine: Machine, kernel: Kernel, guest: Guest, folder: Path) -
     disk.write_bytes(payload)
     with Boot(machine, folder, disk) as boot:
         session = EmulatedSession(boot, kernel, variant, guest.hello_seconds)
-        boot.announce_device_table()
         session.upload(payload)
+        boot.announce_device_table()  # while the guest unpacks; the driver is not there yet
         yield session
