@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, InfraError
 from harness.job import Job, check, read_toml
 from harness.log import printable, say
 from harness.model.judge import EXIT_CODES
@@ -68,7 +68,11 @@ def run(job_file: Path | None, out: Path | None, **options: Any) -> None:
 
     job = _job(job_file, options)
     folder = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    report = Run(job, folder, Store()).execute()
+    try:
+        report = Run(job, folder, Store()).execute()
+    except BrokenPipeError as error:
+        # click takes it for a closed terminal and exits with 1, which here would blame the patch.
+        raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
     _write(folder)
     click.echo(_rendered(folder, "text"), nl=False)
     click.echo(f"{folder}: {report.verdict}")

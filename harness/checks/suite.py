@@ -22,19 +22,23 @@ def planned(events: Sequence[Mapping[str, Any]], attempt: int) -> tuple[str, ...
 def run_suite(session: Session, request: SuiteRequest, add: Add) -> Lost | None:
     """Run the suite to its end, or until the target is lost; returns why it was lost.
 
-    A test that was running then is recorded as "lost": LOST when the kernel is at fault, ERROR when we are.
+    A test that was running then is recorded as "lost": LOST when the kernel is at fault, ERROR when we are. When we are
+    at fault just after a test reported, that test is in doubt: a "fault" event.
     """
-    running = ""
+    running = last = ""
     try:
         for event in session.suite(request):
             if event.get("event") == "test-start":
-                running = str(event["id"])
+                running = last = str(event["id"])
             elif event.get("event") == "test-end":
                 running = ""
             add(event)
     except SessionLost as lost:
         if running:
             add(lost_event(lost.lost, running, request))
+        elif last and lost.lost.ours:
+            place = {"boot": request.boot, "attempt": request.attempt, "id": last}
+            add({"event": "fault", "what": lost.lost.evidence, **place})
         return lost.lost
     return None
 

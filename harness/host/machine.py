@@ -127,9 +127,10 @@ class Boot:
         return self._monitor
 
     def announce_device_table(self) -> int:
-        """Tell the NPU where the guest's IOMMU tables are; the guest must have set up its IOMMU."""
+        """Tell the NPU where the guest's IOMMU tables are: 0, and nothing told, if the guest set up no IOMMU."""
         base = device_table(self.monitor)
-        self.npu.request("device-table", base=base)
+        if base:
+            self.npu.request("device-table", base=base)
         return base
 
     def alive(self) -> bool:

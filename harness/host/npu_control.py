@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,5 +56,6 @@ class NpuControl:
         return answer.get("ok")
 
     def close(self) -> None:
-        self._stream.close()
+        with suppress(OSError):  # what could not be sent to a dead NPU is still in the buffer
+            self._stream.close()
         self._socket.close()

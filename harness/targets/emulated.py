@@ -42,6 +42,10 @@ class Guest:
     hello_seconds: float
 
 
+class AgentRefused(InfraError):
+    """The guest's agent could not do what it was told."""
+
+
 class EmulatedSession:
     """A booted guest with its agent waiting."""
 
@@ -73,6 +77,10 @@ class EmulatedSession:
         silence = self.boot.silence(waited)
         return SessionLost(Lost(silence.ours, silence.evidence, silence.console))
 
+    def _npu_gone(self, error: InfraError) -> SessionLost:
+        """An NPU that does not answer us is the lab's fault, whatever the guest does meanwhile."""
+        return SessionLost(Lost(True, error.message, self.console()))
+
     def _hello(self, seconds: float) -> str:
         message = self._receive(seconds, "a sign of life from the booting kernel")
         while message.get("event") != "hello":
@@ -87,7 +95,7 @@ class EmulatedSession:
             message = self._receive(wait, f"the answer to {name!r}")
             if message.get("done") == self._number:
                 if "error" in message:
-                    raise InfraError(f"the guest's agent refused {name!r}: {str(message['error']).strip()}")
+                    raise AgentRefused(f"the guest's agent refused {name!r}: {str(message['error']).strip()}")
                 return message.get("value")
 
     def _send(self, message: dict[str, Any], payload: bytes = b"") -> None:
@@ -100,12 +108,25 @@ class EmulatedSession:
         """Answer the bootstrap: everything that travels, in one go."""
         self._send({"put": len(payload)}, payload)
 
+    def announce_device_table(self) -> None:
+        """Tell the NPU where the IOMMU's tables are. A guest that dies meanwhile is lost, and not QEMU's monitor."""
+        try:
+            self.boot.announce_device_table()
+        except InfraError as error:
+            if self.boot.alive():
+                raise
+            raise self._lost(f"the guest went away after its hello ({error.message})") from error
+
     def load_driver(self, timeout: float) -> str:
         """Load the modules; in carveout mode give the driver its memory. Returns amdxdna's build-id."""
         parameters = " ".join(MODES[self.variant.address_mode].driver)
         names = [path.name for path in self.kernel.modules]
         modules = [{"path": f"/run/xdna/modules/{n}", "params": parameters if n == names[-1] else ""} for n in names]
-        loaded = self._command("load", timeout, modules=modules)
+        try:
+            loaded = self._command("load", timeout, modules=modules)
+        except AgentRefused as error:
+            # The kernel said no: an unknown symbol, or the driver's own init. That is the patch's, not the lab's.
+            raise SessionLost(Lost(False, f"the driver does not load: {error.message}", self.console())) from error
         if self.variant.address_mode is AddressMode.CARVEOUT:
             text = f"{CARVEOUT_SIZE:#x}@{CARVEOUT_BASE:#x}\n"
             self.put(f"/sys/kernel/debug/accel/{NPU_ADDRESS}/carveout", text.encode())
@@ -174,7 +195,7 @@ class EmulatedSession:
         except NpuRefused as error:
             return {"error": str(error)}
         except InfraError as error:
-            raise self._lost(error.message) from None
+            raise self._npu_gone(error) from None
 
     def _new_faults(self) -> list[dict[str, Any]]:
         """What the emulation met that it does not know, since the last look."""
@@ -183,7 +204,7 @@ class EmulatedSession:
                 return []
             log = self.boot.npu.request("log", since=0)
         except InfraError as error:
-            raise self._lost(error.message) from None
+            raise self._npu_gone(error) from None
         faults = [entry for entry in log if entry.get("event") == "fault"]
         new, self._seen_faults = faults[self._seen_faults :], len(faults)
         return [{"event": "fault", "what": str(fault.get("what", fault))} for fault in new]
@@ -212,5 +233,5 @@ def open_session(machine: Machine, kernel: Kernel, guest: Guest, folder: Path) -
     with Boot(machine, folder, disk) as boot:
         session = EmulatedSession(boot, kernel, variant, guest.hello_seconds)
         session.upload(payload)
-        boot.announce_device_table()  # while the guest unpacks; the driver is not there yet
+        session.announce_device_table()  # while the guest unpacks; the driver is not there yet
         yield session

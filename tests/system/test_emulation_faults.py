@@ -64,7 +64,7 @@ def test_an_npu_killed_in_a_test_is_unknown(tmp_path: Path) -> None:
         said, _ = process.communicate(timeout=900)
     assert process.returncode == 3, said
     assert said.strip().splitlines()[-1].endswith("UNKNOWN")
-    assert "the emulated NPU ended" in said
+    assert "the emulated NPU" in said
 
 
 def test_an_opcode_the_npu_does_not_know_is_unknown(harness: Harness, plant: Plant) -> None:

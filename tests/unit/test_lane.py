@@ -62,7 +62,10 @@ class ScriptedSession:
             what = self.behave(test)
             if what in ("lost", "npu"):
                 raise SessionLost(KERNEL_GONE if what == "lost" else NPU_GONE)
-            yield {"event": "test-end", "id": test, "outcome": what, "text": "", **common}
+            outcome = "pass" if what == "npu-after" else what
+            yield {"event": "test-end", "id": test, "outcome": outcome, "text": "", **common}
+            if what == "npu-after":
+                raise SessionLost(NPU_GONE)
         yield {"event": "suite-end", **common}
 
 
@@ -119,6 +122,13 @@ def test_a_dead_npu_is_error_and_the_rest_still_runs(tmp_path: Path) -> None:
     run.run(CELL)
     assert [outcomes(run)[t] for t in TESTS] == [Outcome.ERROR, Outcome.PASS, Outcome.PASS]
     assert run.results().broken
+
+
+def test_an_npu_that_dies_after_a_report_puts_that_test_in_doubt(tmp_path: Path) -> None:
+    lab = Lab(lambda test: "npu-after" if test == TESTS[0] else "pass")
+    run = lane(lab, tmp_path)
+    run.run(CELL)
+    assert [outcomes(run)[t] for t in TESTS] == [Outcome.ERROR, Outcome.PASS, Outcome.PASS]
 
 
 def test_every_test_lost_ends(tmp_path: Path) -> None:

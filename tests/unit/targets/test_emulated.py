@@ -29,8 +29,11 @@ TEST = "test_x.py::test_a"
 class FakeNpu:
     def __init__(self) -> None:
         self.faults: list[dict[str, Any]] = []
+        self.dead = False
 
     def request(self, command: str, **arguments: object) -> object:
+        if self.dead:
+            raise InfraError("the emulated NPU does not answer")
         if command == "state":
             return {"faults": len(self.faults)}
         if command == "script" and not arguments.get("rules"):
@@ -63,6 +66,9 @@ class FakeBoot:
         return self.running
 
     def mark(self) -> None: ...
+
+    def console(self) -> str:
+        return "console"
 
     def silence(self, waited: str) -> Silence:
         return Silence(False, waited, "console")
@@ -152,6 +158,32 @@ def test_a_fault_of_the_emulation_is_an_event_of_the_test_that_ran() -> None:
     assert [e["event"] for e in events] == ["test-end", "fault"]
     assert events[1]["id"] == TEST
     assert "0x1ff" in events[1]["what"]
+
+
+def test_an_npu_that_does_not_answer_is_ours_though_the_guest_lives() -> None:
+    boot = FakeBoot()
+    opened = session(boot)
+    boot.npu.dead = True
+
+    def script() -> None:
+        boot.hear()
+        boot.say(event("ask", 1, what="npu.state", args={}))
+
+    guest = run_guest(script)
+    with pytest.raises(SessionLost) as raised:
+        list(opened.suite(SuiteRequest("heap")))
+    guest.join(5)
+    assert raised.value.lost.ours
+
+
+def test_a_driver_that_does_not_load_is_the_kernels() -> None:
+    boot = FakeBoot()
+    opened = session(boot)
+    guest = run_guest(lambda: boot.say({"done": boot.hear()["id"], "error": "OSError: [Errno 22] amdxdna.ko"}))
+    with pytest.raises(SessionLost, match="does not load") as raised:
+        opened.load_driver(5.0)
+    guest.join(5)
+    assert not raised.value.lost.ours
 
 
 def test_garbage_on_the_port_is_not_believed() -> None:
