@@ -20,6 +20,7 @@ from harness.job import Job, check, read_toml
 from harness.log import printable, say
 from harness.model.judge import EXIT_CODES
 from harness.model.kernel import Profile
+from harness.model.report import Report
 from harness.model.variant import AddressMode
 
 OUR_BUG = 70
@@ -44,6 +45,7 @@ def cli() -> None:
     help="applied to SRC to make the base tree, for a kernel that carries the series",
 )
 @click.option("--base", metavar="SRC", help="the base lane is another kernel")
+@click.option("--target", metavar="TARGET", help="emulated, or ssh:HOST, which runs the kernel already  [emulated]")
 @click.option("--npu", type=click.Choice(["npu1", "npu4", "npu5", "npu6"]), help="generation of the NPU  [npu4]")
 @click.option(
     "--address-mode",
@@ -53,6 +55,11 @@ def cli() -> None:
 @click.option("--profile", type=click.Choice([p.value for p in Profile]), help="kernel configuration  [plain]")
 @click.option("--suite", help="test suite  [heap]")
 @click.option("-k", "select", metavar="EXPR", help="only tests that match, as in pytest")
+@click.option("--quick", is_flag=True, default=None, help="without the tests that are marked as slow")
+@click.option("--per-patch", is_flag=True, default=None, help="build and test every patch, and name the culprit")
+@click.option("--start", type=click.Choice(["restored", "cold"]), help="restore saved guests, or boot  [restored]")
+@click.option("--fresh", is_flag=True, default=None, help="ask every test, also what an earlier run answered")
+@click.option("--workers", type=click.IntRange(0, 64), help="guests at a time  [as cores and memory allow]")
 @click.option(
     "--job",
     "job_file",
@@ -73,8 +80,8 @@ def run(job_file: Path | None, out: Path | None, **options: Any) -> None:
     except BrokenPipeError as error:
         # click takes it for a closed terminal and exits with 1, which here would blame the patch.
         raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
-    _write(folder)
-    click.echo(_rendered(folder, "text"), nl=False)
+    _write(report)
+    click.echo(_rendered(report, "text"), nl=False)
     click.echo(f"{folder}: {report.verdict}")
     sys.exit(EXIT_CODES[report.verdict])
 
@@ -89,16 +96,15 @@ def _job(job_file: Path | None, options: dict[str, Any]) -> Job:
     return check(given, Job, "command line")
 
 
-def _rendered(run_folder: Path, form: str) -> str:
-    from harness.report import derive
+def _rendered(found: Report, form: str) -> str:
     from harness.reporters import data, junit, text
 
-    return {"junit": junit.render, "json": data.render, "text": text.render}[form](derive(run_folder))
+    return {"junit": junit.render, "json": data.render, "text": text.render}[form](found)
 
 
-def _write(run_folder: Path) -> None:
+def _write(found: Report) -> None:
     for name, form in (("junit.xml", "junit"), ("report.json", "json")):
-        (run_folder / name).write_text(_rendered(run_folder, form))
+        (found.run / name).write_text(_rendered(found, form))
 
 
 @cli.command()
@@ -106,7 +112,9 @@ def _write(run_folder: Path) -> None:
 @click.option("--format", "form", type=click.Choice(["junit", "text", "json"]), default="text", show_default=True)
 def report(run_folder: Path, form: str) -> None:
     """Make the report of a run again from its records."""
-    click.echo(_rendered(run_folder, form), nl=False)
+    from harness.report import derive
+
+    click.echo(_rendered(derive(run_folder), form), nl=False)
 
 
 @cli.command()
@@ -156,6 +164,46 @@ def clean() -> None:
 
     store = Store()
     click.echo(f"{store.clean() / 1e9:.1f} GB freed in {store.root}")
+
+
+@cli.command()
+@click.argument("commits", metavar="[RANGE]", default="")
+@click.option(
+    "--count", metavar="N", type=click.IntRange(min=0), help="the last N commits; 0: only what is not committed"
+)
+@click.option("--plain-only", is_flag=True, help="without the debug kernel")
+@click.option("--per-patch", is_flag=True, help="test every commit, and name the culprit")
+@click.option("-k", "select", metavar="EXPR", default="", help="only tests that match, as in pytest")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="folder of the runs  [~/.local/state/xdna-harness/presubmit-<time>]",
+)
+def presubmit(commits: str, count: int | None, out: Path | None, **options: Any) -> None:
+    """In a kernel tree: what do my commits and uncommitted changes make worse? The quick suite, on the plain kernel
+    first, then on the debug kernel. RANGE is A..B or A.. up to HEAD; without it, all since the upstream branch, or the
+    nearest tag. The tree stays as it is."""
+    from harness.host.store import Store
+    from harness.host.worktree import Worktree
+    from harness.model.judge import overall
+    from harness.presubmit import Request, default_out, prepare, steps, summary
+    from harness.run import Run
+
+    stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    folder = (out or default_out(stamp)).resolve()
+    tree, store = Worktree(Path.cwd()), Store()
+    todo = prepare(tree, tree.span(commits, count), Request(folder, **options), store)
+    click.echo(f"the runs are in {folder}")
+    judgements = []
+    try:
+        for report in steps(todo, folder, lambda job, where: Run(job, where, store).execute()):
+            _write(report)
+            click.echo(printable("\n".join(summary(report))))
+            judgements.append(report.judgement)
+    except BrokenPipeError as error:
+        raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
+    sys.exit(EXIT_CODES[overall(judgements)])
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ import difflib
 import tomllib
 from datetime import date
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import UsageError
 from harness.model.judge import ATTEMPTS
@@ -30,24 +30,53 @@ class _Strict(BaseModel):
 
 
 class Job(_Strict):
-    """One question about one series. Paths are as the user wrote them, relative to where he stands."""
+    """One question about one series. Paths are as the user wrote them, relative to where he stands.
+
+    ``quick``: without the tests that are marked as slow. ``per_patch``: every patch of the series is built and tested.
+    ``start``: whether guests are restored from a saved one or booted. ``fresh``: ask every test, also what an earlier
+    run answered. ``workers``: guests at a time, 0 for as many as cores and memory allow. ``target``: emulated,
+    or ssh:[USER@]HOST, a machine that runs the kernel already.
+    """
 
     kernel: str = Field(min_length=1)
     series: str = ""
     base: str = ""
     base_patch: str = ""
+    target: str = Field(default="emulated", pattern=r"^(emulated|ssh:([A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9_][\w.:-]*)$")
     npu: Literal["npu1", "npu4", "npu5", "npu6"] = "npu4"
     address_mode: AddressMode = AddressMode.SVA
     profile: Profile = Profile.PLAIN
     suite: Literal["heap"] = "heap"
     select: str = ""
+    quick: bool = False
+    per_patch: bool = False
+    start: Literal["restored", "cold"] = "restored"
+    fresh: bool = False
+    workers: int = Field(default=0, ge=0, le=64)
     attempts: int = Field(default=ATTEMPTS, ge=2, le=ATTEMPTS)
     test_seconds: float = Field(default=60.0, gt=0, le=3600)
     boot_seconds: float = Field(default=90.0, gt=0, le=3600)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_machine(cls, data: Any) -> Any:
+        """A machine behind ssh is not restored, and has one NPU."""
+        if not isinstance(data, dict) or not str(data.get("target", "")).startswith("ssh:"):
+            return data
+        data = {"start": "cold", "workers": 1, **data}
+        if (data["start"], data["workers"]) != ("cold", 1):
+            raise ValueError("on a target behind ssh, start is cold and workers is 1")
+        return data
+
+    @property
+    def machine(self) -> str:
+        """[USER@]HOST behind ssh; empty for the emulated target."""
+        return self.target.removeprefix("ssh:") if self.target != "emulated" else ""
+
     @property
     def variant(self) -> Variant:
-        return Variant(npu=self.npu, address_mode=self.address_mode, profile=self.profile)
+        target = "ssh" if self.machine else "emulated"
+        return Variant(target, self.npu, self.address_mode, self.profile, self.start)
 
 
 class SeriesKnowledge(_Strict):

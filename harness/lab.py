@@ -3,22 +3,21 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.guests import Guests
 from harness.host.accel import Accelerator, measure
 from harness.host.data import data_folder
 from harness.host.image import guest_image
 from harness.host.initrd import ivrs_initrd
-from harness.host.payload import pack
+from harness.host.payload import Payload
 from harness.host.qemu import Qemu, find_qemu
-from harness.host.store import Store
+from harness.host.store import Store, hash_tree, key_of
 from harness.host.vm import Machine, Sockets
-from harness.lane import SLOWER, DriverSession
-from harness.model.kernel import Kernel
+from harness.lane import SLOWER
+from harness.model.kernel import Kernel, Module
 from harness.model.variant import Variant
-from harness.targets.emulated import Guest, open_session
 
 
 @dataclass(frozen=True)
@@ -48,24 +47,17 @@ class Lab:
             sockets=Sockets(Path("/SOCKETS")),
         )
 
-    def opener(self, kernel: Kernel, variant: Variant, hello_seconds: float) -> Opener:
-        """What opens sessions on that machine; a plain kernel must say hello within ``hello_seconds``."""
-        seconds = hello_seconds * SLOWER[kernel.profile]
-        guest = Guest(data_folder("harness"), data_folder("tests/target"), seconds)
-        return Opener(self.machine(kernel, variant), kernel, guest)
-
-
-@dataclass(frozen=True)
-class Opener:
-    """Opens a session in a fresh guest at each call."""
-
-    machine: Machine
-    kernel: Kernel
-    guest: Guest
-
-    def __call__(self, folder: Path) -> AbstractContextManager[DriverSession]:
-        return open_session(self.machine, self.kernel, self.guest, folder)
-
-    def payload(self) -> bytes:
+    def payload(self, module: Module, variant: Variant) -> Payload:
         """What travels to the guest."""
-        return pack(self.kernel, self.guest.package, self.guest.suite, self.machine.variant)
+        return Payload(module, data_folder("harness"), data_folder("tests/target"), variant)
+
+    def guests(self, module: Module, variant: Variant, hello_seconds: float, store: Store) -> Guests:
+        """The guests of a driver; a plain kernel must say hello within ``hello_seconds``."""
+        factor = SLOWER[module.kernel.profile]
+        machine = self.machine(module.kernel, variant)
+        return Guests(store, machine, self.payload(module, variant), npu_code(), hello_seconds * factor, factor)
+
+
+def npu_code() -> str:
+    """A hash of the emulated NPU."""
+    return key_of(**{leaf: hash_tree(data_folder("harness") / leaf, "*.py") for leaf in ("npu", "vfio_user")})

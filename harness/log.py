@@ -6,6 +6,7 @@ Text that comes from outside (subjects, console bytes) goes through :func:`print
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,16 @@ from rich.console import Console
 from rich.text import Text
 
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
-_running: list[str] = []
-"""Titles of the steps that are under way, outermost first."""
+
+
+class _Steps(threading.local):
+    """Titles of the steps that are under way in this thread, outermost first."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+
+
+_running = _Steps()
 
 
 def printable(text: str) -> str:
@@ -26,7 +35,7 @@ def printable(text: str) -> str:
 
 def say(text: str, style: str = "") -> None:
     """One line of information."""
-    _console.print(Text("  " * len(_running) + printable(text), style=style))
+    _console.print(Text("  " * len(_running.titles) + printable(text), style=style))
 
 
 def warn(text: str) -> None:
@@ -39,7 +48,8 @@ class Step:
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self._status = _console.status(Text(printable(title))) if _console.is_terminal else None
+        live = _console.is_terminal and threading.current_thread() is threading.main_thread()
+        self._status = _console.status(Text(printable(title))) if live else None
         self._last = time.monotonic()
 
     def update(self, text: str) -> None:
@@ -53,21 +63,22 @@ class Step:
 
 @contextmanager
 def step(title: str) -> Iterator[Step]:
-    """Announce a step, time it, and say how it ended. Steps may nest; only the outermost is animated."""
+    """Announce a step, time it, and say how it ended. Steps may nest; only the outermost of the main thread is
+    animated."""
     running = Step(title)
     started = time.monotonic()
-    animated = running._status if not _running else None
+    animated = running._status if not _running.titles else None
     if animated is not None:
         animated.start()
     else:
         say(title)
-    _running.append(title)
+    _running.titles.append(title)
     outcome = "failed"
     try:
         yield running
         outcome = "done"
     finally:
-        _running.pop()
+        _running.titles.pop()
         if animated is not None:
             animated.stop()
         say(

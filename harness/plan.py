@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What has to be built and tested, decided before anything is done. Pure.
 
-A lane is a kernel: ``base`` is without the series, ``head`` with all of it. A cell is lane x variant x tests x attempt.
+A lane is a tree: ``base`` is without the series, ``head`` with all of it, ``patch-K`` with its first K patches,
+``without-K`` with all but patch K. A cell is lane x variant x group of tests x attempt.
 """
 
 from __future__ import annotations
@@ -13,31 +14,35 @@ from dataclasses import dataclass
 from harness.errors import UsageError
 from harness.job import Job, SeriesKnowledge
 from harness.model.judge import LaneResults, suspects, wants_more
-from harness.model.result import Result
 from harness.model.series import Patch, Series
 from harness.model.tree import Source
 from harness.model.variant import Variant
 
 BASE, HEAD = "base", "head"
+PREFIX, WITHOUT = "patch-", "without-"
 
 
 @dataclass(frozen=True)
 class Lane:
-    """A source and the patches on top of it, in order. ``layers`` holds base patches first, then the series."""
+    """A source and the patches on top of it, in order. ``layers`` holds base patches first, then the series. ``patch``:
+    the number (from 1) of the last patch of the series in it, 0 on base."""
 
     name: str
     source: Source
     layers: tuple[Patch, ...] = ()
+    patch: int = 0
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of (some of) the suite. ``tests`` None: all that ``select`` leaves."""
+    """One run of (some of) the suite. ``tests`` None: all that ``select`` leaves. ``group``: the file whose tests these
+    are; empty: any."""
 
     lane: str
     variant: Variant
     attempt: int = 1
     tests: tuple[str, ...] | None = None
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,9 @@ class Plan:
     lanes: tuple[Lane, ...]
     cells: tuple[Cell, ...]
     notes: tuple[str, ...] = ()
+
+    def lane(self, name: str) -> Lane:
+        return next(lane for lane in self.lanes if lane.name == name)
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -66,26 +74,60 @@ def plan(
     series: Series | None,
     base_patches: Sequence[Patch],
     merged: bool,
+    groups: Sequence[str] = (),
 ) -> Plan:
     """Lanes and first cells of a job.
 
-    ``merged``: the series is known to be in ``kernel``, and no base was named: the kernel runs as one lane.
+    ``merged``: the series is known to be in ``kernel``, and no base was named: the kernel runs as one lane. ``groups``
+    are the suite's files.
     """
     layers = tuple(base_patches)
     patches = series.patches if series is not None and not merged else ()
     notes: tuple[str, ...] = ()
     lanes: tuple[Lane, ...]
     if base is not None:
-        lanes = (Lane(BASE, base), Lane(HEAD, kernel, patches))
+        lanes = (Lane(BASE, base), *_series(job, kernel, (), patches))
     elif patches:
-        lanes = (Lane(BASE, kernel, layers), Lane(HEAD, kernel, (*layers, *patches)))
+        lanes = (Lane(BASE, kernel, layers), *_series(job, kernel, layers, patches))
     elif layers:
         # The kernel carries the series; what takes it out is the base.
         lanes = (Lane(BASE, kernel, layers), Lane(HEAD, kernel))
     else:
         lanes = (Lane(HEAD, kernel),)
         notes = ("one lane, no control: the verdict rests on the known failures alone",)
-    return Plan(lanes, tuple(Cell(lane.name, job.variant) for lane in lanes), notes)
+    return Plan(lanes, tuple(cell for lane in lanes for cell in first_cells(job, lane.name, groups)), notes)
+
+
+def _series(job: Job, kernel: Source, below: tuple[Patch, ...], patches: Sequence[Patch]) -> list[Lane]:
+    """The head, and before it every prefix of the series if asked."""
+    last = len(patches)
+    numbers = range(1, last) if job.per_patch else ()
+    prefixes = [Lane(f"{PREFIX}{n}", kernel, (*below, *patches[:n]), n) for n in numbers]
+    return [*prefixes, Lane(HEAD, kernel, (*below, *patches), last)]
+
+
+def without(head: Lane, number: int, below: int) -> Lane:
+    """The head without patch ``number`` of its series; ``below`` patches of its layers are the base's."""
+    place = below + number - 1
+    return Lane(f"{WITHOUT}{number}", head.source, head.layers[:place] + head.layers[place + 1 :], head.patch)
+
+
+def first_cells(job: Job, lane: str, groups: Sequence[str]) -> list[Cell]:
+    """A guest for each file of the suite, so that one test's leftovers cannot reach far, and both cores have work.
+    Booted guests are dear, and a selection is small: these get one guest."""
+    split = job.start == "restored" and not job.select
+    return [Cell(lane, job.variant, group=group) for group in (groups if split and groups else ("",))]
+
+
+def longest_first(cells: Sequence[Cell], seconds: Mapping[str, float]) -> list[Cell]:
+    """The order in which cells are started: by the time their group took earlier, those never seen first."""
+    return sorted(cells, key=lambda cell: -seconds.get(cell.group, float("inf")))
+
+
+def workers(asked: int, cores: int, free_mb: int, guest_mb: int, cells: int) -> int:
+    """How many guests run side by side: one for each core, as far as memory goes."""
+    fit = asked or min(cores, max(1, free_mb // guest_mb))
+    return max(1, min(fit, cells))
 
 
 def check_job(job: Job) -> None:
@@ -94,20 +136,19 @@ def check_job(job: Job) -> None:
         raise UsageError("--base and --base-patch exclude each other", hint="--base-patch makes the base from --kernel")
 
 
-def repetitions(base: LaneResults, head: LaneResults, variant: Variant, attempt: int, most: int) -> list[Cell]:
-    """The cells of attempt ``attempt`` (2 to ``most``): each suspect on the lane that still has to answer it."""
+def repetitions(
+    base: LaneResults, others: Mapping[str, LaneResults], variant: Variant, attempt: int, most: int
+) -> list[Cell]:
+    """The cells of attempt ``attempt`` (2 to ``most``): each suspect on each lane that still has to answer it."""
     if attempt > most:
         return []
-    doubtful = suspects(base, head)
-    answers: Mapping[str, dict[str, list[Result]]] = {BASE: base.by_id(), HEAD: head.by_id()}
-    cells = []
-    for lane in (BASE, HEAD):
-        tests = tuple(
-            test
-            for test in doubtful
-            if wants_more(lane, answers[BASE].get(test, []), answers[HEAD].get(test, []))
-            and len(answers[lane].get(test, [])) < attempt
-        )
-        if tests:
-            cells.append(Cell(lane, variant, attempt, tests))
-    return cells
+    wanted: dict[str, dict[str, None]] = {}
+    old = base.by_id()
+    for lane, results in others.items():
+        new = results.by_id()
+        for test in suspects(base, results):
+            for name, answers in ((BASE, old), (lane, new)):
+                enough = len(answers.get(test, [])) >= attempt
+                if not enough and wants_more("base" if name == BASE else "head", old.get(test, []), new.get(test, [])):
+                    wanted.setdefault(name, {})[test] = None
+    return [Cell(lane, variant, attempt, tuple(tests)) for lane, tests in wanted.items()]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
@@ -12,10 +13,11 @@ from harness.errors import UsageError
 from harness.formats.records import fold, load_events
 from harness.host.data import data_folder
 from harness.job import Job, read_known, read_toml
+from harness.model.blame import Culprit, Prefix, culprits, verdict
 from harness.model.judge import LaneResults, judge, judge_alone
 from harness.model.known import KnownFailure, hide
-from harness.model.report import LaneReport, Report
-from harness.plan import BASE, HEAD
+from harness.model.report import LaneReport, PatchReport, Report
+from harness.plan import BASE, HEAD, PREFIX, WITHOUT
 
 RUN_RECORDS = "run.jsonl"
 LANE_RECORDS = "results.jsonl"
@@ -48,6 +50,11 @@ def derive(run: Path) -> Report:
         ) from error
     base, head = results.get(BASE), results.get(HEAD, LaneResults())
     judgement = judge(base, head) if base is not None else judge_alone(head)
+    series = prefixes(job, events, results)
+    found: tuple[Culprit, ...] = ()
+    if base is not None and series:
+        found = culprits(base, series, _without(events, results))
+        judgement = verdict(judgement, found, base, series)
     about = _last(events, "series")
     return Report(
         run=run,
@@ -58,7 +65,70 @@ def derive(run: Path) -> Report:
         facts={str(e["name"]): str(e["text"]) for e in events if e.get("event") == "fact"},
         notes=tuple(dict.fromkeys(str(e["text"]) for e in events if e.get("event") == "note")),
         trailers=tuple(map(str, about.get("trailers", ()))),
+        culprits=found,
+        patches=_patches(job, events, results),
     )
+
+
+def lane_results(run: Path, job: Job) -> tuple[dict[str, LaneResults], list[Prefix]]:
+    """What each lane has answered so far, known failures taken out; and the prefixes of a series that is tested patch
+    by patch."""
+    events = load_events(run / RUN_RECORDS)
+    _, results = _lanes(run, job, events)
+    return results, prefixes(job, events, results)
+
+
+def prefixes(job: Job, events: Iterable[Mapping[str, Any]], results: Mapping[str, LaneResults]) -> list[Prefix]:
+    """The prefixes of the series in order; none unless the job asks for them."""
+    if not job.per_patch:
+        return []
+    return [
+        Prefix(int(about["patch"]), str(about["title"]), results[name])
+        for name, about in _series_lanes(events).items()
+        if name in results
+    ]
+
+
+def _series_lanes(events: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """What was last said of each prefix, by lane, in order of the patches."""
+    said = {str(e["name"]): e for e in events if e.get("event") == "lane" and e.get("patch")}
+    named = {name: about for name, about in said.items() if name == HEAD or name.startswith(PREFIX)}
+    return dict(sorted(named.items(), key=lambda entry: int(entry[1]["patch"])))
+
+
+def _without(events: Iterable[Mapping[str, Any]], results: Mapping[str, LaneResults]) -> dict[int, LaneResults | str]:
+    """The series without patch K, or why there is none."""
+    found: dict[int, LaneResults | str] = {
+        int(e["patch"]): str(e["text"]) for e in events if e.get("event") == "not-taken-out"
+    }
+    for name, lane in results.items():
+        if name.startswith(WITHOUT):
+            found.setdefault(int(name.removeprefix(WITHOUT)), lane)
+    return found
+
+
+def _patches(
+    job: Job, events: Iterable[Mapping[str, Any]], results: Mapping[str, LaneResults]
+) -> tuple[PatchReport, ...]:
+    events = list(events)
+    if not job.per_patch:
+        return ()
+    base: Mapping[str, Any] = next(
+        (e for e in reversed(events) if e.get("event") == "lane" and e.get("name") == BASE), {}
+    )
+    before = set(map(str, base.get("warnings", ())))
+    found = []
+    for name, about in _series_lanes(events).items():
+        warnings = tuple(map(str, about.get("warnings", ())))
+        answers = results[name].results if name in results else ()
+        outcomes = Counter(r.outcome.value for r in answers if r.attempt == 1 and not r.is_stage)
+        how = str(about.get("how") or about.get("kernel", ""))
+        new = tuple(w for w in warnings if w not in before)
+        seconds = float(about.get("seconds", 0))
+        found.append(PatchReport(int(about["patch"]), str(about["title"]), how, seconds, new, outcomes))
+        if about.get("kernel"):
+            before = set(warnings)
+    return tuple(found)
 
 
 def _last(events: Iterable[Mapping[str, Any]], name: str) -> Mapping[str, Any]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Execute a job: the only file that knows the order of the stages.
 
-    fetch -> sources -> plan -> trees (stage/apply) -> kernels (stage/build) -> cells (boot, probe, suite) -> repeat
+    fetch -> sources -> plan -> trees (stage/apply) -> modules (stage/build) -> cells (boot, probe, suite) -> repeat
+    -> for each culprit, the series without it
 
 What happened is appended to the run's records; the report is derived from these at the end, whatever the end was.
 """
@@ -9,30 +10,37 @@ What happened is appended to the run's records; the report is derived from these
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.engines.kbuild import BuildFailed, Kbuild
+from harness import answers
+from harness.engines.make import BuildFailed
+from harness.engines.module import Modules
 from harness.errors import InfraError, PatchError, UsageError
 from harness.host.data import data_folder
 from harness.host.fetch import fetch
+from harness.host.payload import Payload
 from harness.host.recorder import Recorder
 from harness.host.sandbox import Sandbox
 from harness.host.sources import resolve
-from harness.host.store import Store
+from harness.host.store import Store, key_of
 from harness.host.trees import make_tree
 from harness.job import Job, SeriesKnowledge, read_toml, write_job
 from harness.lab import Lab
-from harness.lane import Broken, LaneRun, Question
+from harness.lane import LaneRun, Opener, Question
 from harness.log import say, step, warn
-from harness.model.kernel import Kernel
+from harness.model.blame import questions
+from harness.model.kernel import Module
 from harness.model.report import Report
 from harness.model.series import Series
+from harness.model.session import Start
 from harness.model.tree import Tree
-from harness.plan import BASE, HEAD, Lane, Plan, check_job, is_merged, plan, repetitions
-from harness.report import RUN_RECORDS, derive, known_failures, visible
+from harness.plan import BASE, HEAD, PREFIX, Cell, Lane, Plan, check_job, is_merged, plan, repetitions, without
+from harness.pool import run_cells
+from harness.report import RUN_RECORDS, derive, lane_results
+from harness.targets.ssh import SshGuests
 
 
 class Run:
@@ -46,7 +54,9 @@ class Run:
         self._claim()
         self.records = Recorder(out / RUN_RECORDS)
         self.sandbox = Sandbox.detect()
+        self.engine = Modules(store, self.sandbox, data_folder("jobs") / "kconfig")
         self.lanes: dict[str, LaneRun] = {}
+        self.keys: dict[str, str] = {}
 
     def _claim(self) -> None:
         """A run folder belongs to one job: the same job goes on where it stopped, another one is refused."""
@@ -78,9 +88,9 @@ class Run:
         if not self.sandbox.isolated:
             warn(confined)
         todo = self._plan()
-        kernels = self._kernels(todo)
-        if kernels is not None:
-            self._cells(todo, kernels)
+        modules = self._modules(todo)
+        if {BASE, HEAD} & {lane.name for lane in todo.lanes} <= modules.keys():
+            self._cells(todo, modules)
         self.fact("seconds", f"{time.monotonic() - started:.0f}")
         return derive(self.out)
 
@@ -108,7 +118,7 @@ class Run:
                 hint="try again, or give it as an mbox",
                 transient=True,
             )
-        todo = plan(job, kernel, base, series, base_patches, merged)
+        todo = plan(job, kernel, base, series, base_patches, merged, groups())
         for note in todo.notes:
             self.note(note)
         return todo
@@ -137,33 +147,28 @@ class Run:
             self.note(note)
         return series
 
-    def _lane(self, name: str, folder: Path, kernel: Kernel, lab: Lab) -> LaneRun:
-        question = Question(self.job.suite, self.job.select, self.job.test_seconds)
-        opener = lab.opener(kernel, self.job.variant, self.job.boot_seconds)
-        return LaneRun(kernel, folder, question, opener)
-
     def _folder(self, lane: str) -> Path:
         return self.out / lane / self.job.variant.name
 
-    def _kernels(self, todo: Plan) -> dict[str, Kernel] | None:
-        """Apply and build every lane, base first; None when a stage failed, which is in the records."""
-        trees: dict[str, Tree] = {}
+    def _modules(self, todo: Plan) -> dict[str, Module]:
+        """Apply and build every lane, base first. A lane whose stage failed is missing; the reason is in its
+        records."""
+        trees = {lane.name: tree for lane in todo.lanes if (tree := self._apply(lane)) is not None}
+        built = {}
         for lane in todo.lanes:
-            tree = self._apply(lane)
-            if tree is None:
-                return None
-            trees[lane.name] = tree
-        kernels = {}
-        for lane in todo.lanes:
-            kernel = self._build(lane, trees[lane.name])
-            if kernel is None:
-                return None
-            kernels[lane.name] = kernel
-        return kernels
+            module = self._build(lane, trees[lane.name]) if lane.name in trees else None
+            if module is not None:
+                built[lane.name] = module
+        return built
 
-    def _announce(self, lane: Lane, kernel: Kernel | None = None) -> None:
-        release = kernel.release if kernel else ""
-        self.records.add({"event": "lane", "name": lane.name, "version": lane.source.version, "kernel": release})
+    def _announce(self, lane: Lane, module: Module | None = None, seconds: float = 0.0) -> None:
+        built: dict[str, Any] = {"kernel": ""}
+        if module is not None:
+            built = {"kernel": module.kernel.release, "module": module.key, "digest": module.digest, "how": module.how}
+            built |= {"warnings": list(module.warnings), "seconds": round(seconds, 1)}
+        title = lane.layers[-1].subject if lane.patch else ""
+        about = {"name": lane.name, "version": lane.source.version, "patch": lane.patch, "title": title}
+        self.records.add({"event": "lane", **about, **built})
 
     @contextmanager
     def _stage(self, lane: Lane, name: str) -> Iterator[Recorder]:
@@ -185,11 +190,11 @@ class Run:
             records.add(_stage_event("apply", "PASS", f"{len(lane.layers)} patch(es) on {lane.source.origin}"))
         return tree
 
-    def _build(self, lane: Lane, tree: Tree) -> Kernel | None:
-        engine = Kbuild(self.store, self.sandbox, data_folder("jobs") / "kconfig")
+    def _build(self, lane: Lane, tree: Tree) -> Module | None:
+        started = time.monotonic()
         with self._stage(lane, "build") as records:
             try:
-                kernel = engine.build(tree, self.job.profile)
+                module = self.engine.build(tree, self.job.profile)
             except BuildFailed as error:
                 (self.out / lane.name).mkdir(exist_ok=True)
                 if error.log and error.log.exists():
@@ -201,44 +206,177 @@ class Run:
                 records.add(_stage_event("build", "ERROR", "\n".join(error.lines())))
                 say("\n".join(error.lines()), style="red")
                 return None
-            records.add(_stage_event("build", "PASS", kernel.release))
-        (self.out / lane.name / "build.log").write_bytes(kernel.log.read_bytes())
-        self._announce(lane, kernel)
-        return kernel
+            records.add(_stage_event("build", "PASS", module.how or module.kernel.release))
+        (self.out / lane.name / "build.log").write_bytes(module.log.read_bytes())
+        self._announce(lane, module, time.monotonic() - started)
+        if module.how:
+            self.fact(f"{lane.name} built", module.how)
+        return module
 
-    def _cells(self, todo: Plan, kernels: Mapping[str, Kernel]) -> None:
-        lab = Lab.prepare(self.store)
-        self.fact("qemu", f"{lab.qemu.version}, {lab.qemu.origin}")
-        self.fact("accelerator", lab.accelerator.reason)
-        self.lanes = {n: self._lane(n, self._folder(n), kernel, lab) for n, kernel in kernels.items()}
+    def _cells(self, todo: Plan, modules: Mapping[str, Module]) -> None:
+        """Ask every lane that was built, then again what looks worse."""
+        if self.job.machine:
+            self.fact("target", f"{self.job.machine}, reached by ssh")
+        else:
+            self.lab = Lab.prepare(self.store)
+            self.fact("qemu", f"{self.lab.qemu.version}, {self.lab.qemu.origin}")
+            self.fact("accelerator", self.lab.accelerator.reason)
         try:
-            for cell in todo.cells:
-                self.lanes[cell.lane].run(cell)
-            if BASE in self.lanes:
+            whole = self._ask({name: modules[name] for name in modules}, todo)
+            if whole and BASE in self.lanes:
                 self._repeat(todo)
-        except Broken:
-            return  # the reason is in the lane's records, and becomes the verdict
+                self._take_out(todo)
+            self._keep()
         finally:
+            self.stop()
             for lane in self.lanes.values():
                 lane.close()
 
+    def _ask(self, modules: Mapping[str, Module], todo: Plan) -> bool:
+        """The first answers of each lane. A driver that was asked before, in this run or an earlier one, is not asked
+        again. False when a lane that everything is compared with is broken."""
+        keys = self.keys
+        for name, module in modules.items():
+            self._open_lane(name, module)
+            keys[name] = self._key(module)
+        twins = {name: first for name, first in _first_of(keys).items() if first != name}
+        old = {name for name in modules if name not in twins and self._reuse(name, keys[name])}
+        cells = [
+            cell for cell in todo.cells if cell.lane in modules and cell.lane not in old and cell.lane not in twins
+        ]
+        broken = self._run(cells)
+        for name in modules.keys() - twins.keys() - old:
+            answers.remember(self.store, self.job.profile, self.lanes[name].events)
+        self._keep()
+        for name, first in twins.items():
+            same = f"bit for bit the driver of {first}"
+            self.note(f"{name}: {same}: not run")
+            self.lanes[name].reuse(answers.kept(self.lanes[first].events, 1), same)
+        return not broken & {BASE, HEAD}
+
+    def _keep(self) -> None:
+        """Keep for later runs what the lanes have answered so far."""
+        if self.job.machine:
+            return
+        for name, key in self.keys.items():
+            answers.keep(self.store, key, self.lanes[name].events, self.out, self.job.fresh)
+
+    def _open_lane(self, name: str, module: Module) -> None:
+        job = self.job
+        start = Start.DRIVER if job.start == "restored" else Start.COLD
+        question = Question(job.suite, job.select, job.test_seconds, job.quick, start)
+        guests: Opener
+        if job.machine:
+            payload = Payload(module, data_folder("harness"), data_folder("tests/target"), job.variant)
+            guests = SshGuests(job.machine, payload)
+        else:
+            guests = self.lab.guests(module, job.variant, job.boot_seconds, self.store)
+        self.lanes[name] = LaneRun(module, self._folder(name), question, guests, self.note)
+
+    def _key(self, module: Module) -> str:
+        """What the answers depend on. Of a machine that is not ours nobody knows all of that, so its answers are not
+        kept for another run."""
+        if self.job.machine:
+            return key_of(run=str(self.out.resolve()), kernel=module.kernel.key, module=module.digest)
+        return answers.key(self.job, module, self.lab.machine(module.kernel, self.job.variant))
+
+    def _reuse(self, name: str, key: str) -> bool:
+        """Take over what an earlier run answered, unless this run has begun to ask by itself or is told to."""
+        lane = self.lanes[name]
+        if self.job.fresh or any(e.get("event") in ("boot", "reused") for e in lane.events):
+            return any(e.get("event") == "reused" for e in lane.events)
+        found = answers.find(self.store, key)
+        if found is None:
+            return False
+        events, run = found
+        self.note(f"{name}: nothing that can change its answers has changed since {run}: not run again")
+        lane.reuse(events, run)
+        return True
+
+    def _run(self, cells: Sequence[Cell]) -> set[str]:
+        """Run cells side by side: the lanes that broke."""
+        if not cells:
+            return set()
+        seconds = answers.timings(self.store, self.job.profile)
+        return run_cells(
+            cells, lambda cell: self.lanes[cell.lane].run(cell), self.stop, self.job.workers, self.job.profile, seconds
+        )
+
+    def stop(self) -> None:
+        """End every guest."""
+        for lane in self.lanes.values():
+            lane.stop()
+
     def _repeat(self, todo: Plan) -> None:
         """Ask again what looks worse, until the judge has enough answers."""
-        versions = {lane.name: lane.source.version for lane in todo.lanes}
-        known = known_failures()
-        for attempt in range(2, self.job.attempts + 1):
-            answers = {n: visible(lane.results(), known, versions[n])[0] for n, lane in self.lanes.items()}
-            cells = repetitions(answers[BASE], answers[HEAD], self.job.variant, attempt, self.job.attempts)
+        variant = self.job.variant
+        for attempt in range(2, 2 * self.job.attempts if self.job.per_patch else self.job.attempts + 1):
+            seen, series = lane_results(self.out, self.job)
+            if series:
+                names = {HEAD if p is series[-1] else f"{PREFIX}{p.number}": p for p in series}
+                asked = questions(seen[BASE], names, attempt)
+                cells = [Cell(lane, variant, attempt, tests) for lane, tests in asked.items() if lane in self.lanes]
+            else:
+                cells = repetitions(seen[BASE], {HEAD: seen[HEAD]}, variant, attempt, self.job.attempts)
             if not cells:
                 break
-            names = sorted({test for cell in cells for test in cell.tests or ()})
-            say(f"{len(names)} test(s) look worse: asking again in fresh guests, attempt {attempt}")
-            for cell in cells:
-                self.lanes[cell.lane].run(cell)
+            tests = {test for cell in cells for test in cell.tests or ()}
+            say(f"{len(tests)} test(s) look worse: asking again in fresh guests, attempt {attempt}")
+            self._run(cells)
+
+    def _take_out(self, todo: Plan) -> None:
+        """For each patch that broke what is still broken: are its tests well without it?"""
+        if not self.job.per_patch:
+            return
+        blamed: dict[int, list[str]] = {}
+        for culprit in derive(self.out).culprits:
+            if culprit.still and len(culprit.introduced) == 1 and culprit.total > 1:
+                blamed.setdefault(culprit.introduced[0], []).append(culprit.test)
+        head = todo.lane(HEAD)
+        for number, tests in blamed.items():
+            lane = without(head, number, len(head.layers) - head.patch)
+            module, why = self._built_without(lane)
+            if module is None:
+                self.records.add({"event": "not-taken-out", "patch": number, "text": why})
+                continue
+            self._announce(lane, module)
+            self._open_lane(lane.name, module)
+            self._ask_without(lane.name, [test for test in tests if "::" in test])
+
+    def _ask_without(self, lane: str, tests: Sequence[str]) -> None:
+        """As often as the head was asked until it was confirmed: a bug that shows now and then may stay away once."""
+        answered = self.lanes[HEAD].results().by_id()
+        for attempt in range(1, self.job.attempts + 1):
+            left = tuple(test for test in tests if len(answered.get(test, ())) >= attempt)
+            if left:
+                self._run([Cell(lane, self.job.variant, attempt, left)])
+
+    def _built_without(self, lane: Lane) -> tuple[Module | None, str]:
+        """The driver of a series with a hole in it, or why there is none: which is nobody's fault."""
+        with step(f"{lane.name}: the series without that patch"):
+            try:
+                tree = make_tree(lane.source, lane.layers, self.store)
+            except (PatchError, UsageError):
+                return None, "does not come out cleanly"
+            try:
+                return self.engine.build(tree, self.job.profile), ""
+            except BuildFailed:
+                return None, "does not come out: the rest does not build"
+
+
+def _first_of(keys: Mapping[str, str]) -> dict[str, str]:
+    """Each name with the first one that has the same key."""
+    first: dict[str, str] = {}
+    return {name: first.setdefault(key, name) for name, key in keys.items()}
 
 
 def _stage_event(name: str, outcome: str, evidence: str) -> dict[str, Any]:
     return {"event": "stage", "id": f"stage/{name}", "outcome": outcome, "evidence": evidence}
+
+
+def groups() -> list[str]:
+    """The files of the suite, each a group of tests with guests of its own."""
+    return sorted(path.name for path in data_folder("tests/target").glob("test_*.py"))
 
 
 def all_knowledge() -> list[SeriesKnowledge]:

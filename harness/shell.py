@@ -6,7 +6,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from harness.engines.kbuild import Kbuild
+from harness.engines.module import Modules
 from harness.host.data import data_folder
 from harness.host.machine import write_script
 from harness.host.proc import interactive
@@ -22,11 +22,11 @@ from harness.log import say
 def boot_shell(job: Job, store: Store) -> int:
     """Build the job's kernel if need be, and boot it with its console on this terminal; QEMU's exit status."""
     tree = make_tree(resolve(job.kernel, store), (), store)
-    kernel = Kbuild(store, Sandbox.detect(), data_folder("jobs") / "kconfig").build(tree, job.profile)
-    opener = Lab.prepare(store).opener(kernel, job.variant, job.boot_seconds)
+    module = Modules(store, Sandbox.detect(), data_folder("jobs") / "kconfig").build(tree, job.profile)
+    lab = Lab.prepare(store)
     with tempfile.TemporaryDirectory(prefix="xdna-shell-") as name:
         payload = Path(name) / "payload.tar"
-        payload.write_bytes(opener.payload())
-        script = write_script(opener.machine, Path(name), payload)
+        payload.write_bytes(lab.payload(module, job.variant).whole())
+        script = write_script(lab.machine(module.kernel, job.variant), Path(name), payload)
         say("booting; leave the shell to power the guest off")
         return interactive([script])

@@ -11,10 +11,11 @@ from harness.model.session import Lost, Session, SessionLost, SuiteRequest
 Add = Callable[[Mapping[str, Any]], None]
 
 
-def planned(events: Sequence[Mapping[str, Any]], attempt: int) -> tuple[str, ...] | None:
-    """The ids that the suite announced first in this attempt, in order; None if it never started."""
+def planned(events: Sequence[Mapping[str, Any]], attempt: int, group: str = "") -> tuple[str, ...] | None:
+    """The ids that a group's guest announced first in this attempt, in order; None if it never started."""
+    boots = {e["boot"] for e in events if e.get("event") == "boot" and e.get("group", "") == group}
     for event in events:
-        if event.get("event") == "suite-start" and event.get("attempt") == attempt:
+        if event.get("event") == "suite-start" and event.get("attempt") == attempt and event.get("boot") in boots:
             return tuple(map(str, event["tests"]))
     return None
 

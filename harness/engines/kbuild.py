@@ -117,7 +117,7 @@ class Kbuild:
         if not self.sandbox.isolated:
             return None
         family, found = self._family(tree, profile), []
-        for path in sorted((self.store.root / "kernels").glob("*/kernel.json")):
+        for path in sorted((self.store.root / "kernels").glob("[!.]*/kernel.json")):  # with a dot: half made
             data = json.loads(path.read_text())  # an older version of us may have written it
             if data.get("family") == family:
                 found.append(seeds.Seed(path.parent.name, data["touched"]))

@@ -11,11 +11,13 @@ from harness.engines import seed as seeds
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats import build_log
 from harness.host import buildfolder
-from harness.host.sandbox import Bind, Limits, Sandbox, SandboxSpec
+from harness.host.sandbox import BUILD, Bind, Limits, Sandbox, SandboxSpec
 from harness.log import Step
 from harness.model.tree import Tree
 
 CCACHE = "/ccache"
+OBJECTS = "/obj"
+DRIVER_FOLDER = "drivers/accel/amdxdna"
 STAMPS = {
     "KBUILD_BUILD_USER": "xdna",
     "KBUILD_BUILD_HOST": "harness",
@@ -38,7 +40,8 @@ class BuildFailed(HarnessError):
 class Make:
     """make on a tree, into ``build``, with its output appended to ``log``. ``local`` ends the release string;
     ``ccache`` is the compiler cache of the tree's source; ``fresh`` are files that cover those of the
-    tree."""
+    tree. ``against``: the build folder of a kernel; then only the driver is made, outside of it, and ``build`` is its
+    own folder."""
 
     sandbox: Sandbox
     tree: Tree
@@ -47,13 +50,18 @@ class Make:
     local: str
     ccache: Path
     fresh: tuple[Bind, ...] = ()
+    against: Path | None = None
 
     def run(self, words: Sequence[str], seconds: float, progress: Step | None = None) -> None:
         """Make these targets. :class:`BuildFailed`, :class:`UsageError` (the source folder is not clean) or
         :class:`InfraError` (disk, memory, time)."""
         spec = self._spec(seconds)
         source, build = self.sandbox.source_path(spec), self.sandbox.build_path(spec)
-        argv = ["make", "-C", source, f"O={build}", f"LOCALVERSION={self.local}", *words]
+        argv = ["make", "-C", source, f"O={build}"]
+        if self.against is None:
+            argv += [f"LOCALVERSION={self.local}", *words]
+        else:
+            argv += [f"M={source}/{DRIVER_FOLDER}", f"MO={OBJECTS}", *words]
         what = f"building {self.tree.source.version}{self.local}"
         watch = _Watch(self.log, progress)
         done = self.sandbox.run(argv, spec, what=what, log=self.log, check=False, poll=watch.look)
@@ -83,6 +91,8 @@ class Make:
         if writable:
             self.sandbox.own(self.ccache)
         binds = (*self.fresh, Bind(self.ccache, CCACHE, writable=writable))
+        if self.against is not None:
+            binds += (Bind(self.against, BUILD), Bind(self.build, OBJECTS, writable=True))
         return SandboxSpec(self.build, limits, source=self.tree.path, binds=binds, env=env)
 
     def _failure(self, status: int) -> HarnessError:

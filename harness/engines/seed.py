@@ -8,7 +8,8 @@ not cover is built in full: when in doubt, build everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -36,6 +37,7 @@ _PROGRAM_FOLDERS = (
     "arch/x86/entry/",
 )
 
+_HEADER = re.compile(rb"/([^\s/]+\.h)(?=[ \n)])")
 
 ABSENT = "absent"
 
@@ -121,3 +123,30 @@ def shadows(added: Iterable[str], dependencies: Iterable[bytes]) -> bool:
     if not names:
         return False
     return any(name + end in text for text in dependencies for name in names for end in (b" ", b"\n", b")"))
+
+
+def headers(dependencies: Iterable[bytes]) -> frozenset[str]:
+    """The names, without folders, of all headers that objects were made with."""
+    return frozenset(name.decode(errors="replace") for text in dependencies for name in _HEADER.findall(text))
+
+
+def hiding(added: Iterable[str], known: Container[str]) -> tuple[str, ...]:
+    """Those among ``added`` of which :func:`shadows` holds; ``known`` are the :func:`headers`."""
+    return tuple(path for path in added if path.endswith(".h") and PurePosixPath(path).name in known)
+
+
+def only_lists_objects(old: str, new: str, module: str) -> bool:
+    """Whether two Makefiles differ in nothing but which objects the module is linked from. make runs a Makefile: any
+    other difference may make, export or leave out anything."""
+    rest = []
+    for text in (old, new):
+        lines = text.replace("\\\n", " ").split("\n")
+        rest.append([line.rstrip() for line in lines if line.strip() and not _is_list(line, module)])
+    return rest[0] == rest[1]
+
+
+def _is_list(line: str, module: str) -> bool:
+    """A list of the module's objects, or a comment. One after a statement is none for sure: make takes ``#`` within a
+    function as it stands."""
+    which = rf"{re.escape(module)}-(?:y|objs|\$\(CONFIG_[A-Z0-9_]+\))"
+    return bool(re.fullmatch(rf" *#.*|{which}[ \t]*[:+]?=(?:[ \t]+[\w-]+(?:/[\w-]+)*\.o)*[ \t]*", line))

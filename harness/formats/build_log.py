@@ -8,7 +8,7 @@ The log of a stranger's patch is hostile text: nothing here trusts it further th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 SOURCE_PREFIXES = ("/src/", "./")
@@ -35,6 +35,9 @@ class BuildWarning:
 
     file: str
     text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.text}" if self.file else self.text
 
 
 _ERRORS = (
@@ -119,6 +122,18 @@ def warnings(log: str) -> tuple[BuildWarning, ...]:
                 found[BuildWarning(_relative(match["file"]), text)] = None
                 break
     return tuple(found)
+
+
+def warnings_by_step(log: str) -> Mapping[str, tuple[str, ...]]:
+    """What make made, with the warnings of each step as ``file: text``, sorted; empty for a step without. Only for a
+    log in which the output of each step is together (``make -Otarget``)."""
+    begins = list(_STEP.finditer(log))
+    ends = [*[begin.start() for begin in begins][1:], len(log)]
+    found: dict[str, set[str]] = {}
+    for begin, end in zip(begins, ends, strict=False):  # one end too many without any step
+        seen = found.setdefault(begin["what"], set())
+        seen |= {str(warning) for warning in warnings(log[begin.start() : end])}
+    return {name: tuple(sorted(seen)) for name, seen in found.items()}
 
 
 def steps(log: str) -> tuple[int, str]:

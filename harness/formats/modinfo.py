@@ -7,11 +7,15 @@ A module is made by a stranger's patch, so every offset is checked.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping, Sequence
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
+_NOTE = struct.Struct("<III")
+_VERSION_SIZE = 64
+_SYMVERS = re.compile(r"^0x([0-9a-f]{1,16})\t([^\t\n]+)", re.MULTILINE)
 
 
 class NotAModule(ValueError):
@@ -80,3 +84,36 @@ def load_order(wanted: str, depends: Mapping[str, Sequence[str]]) -> tuple[str, 
 def depends_of(elf: bytes) -> tuple[str, ...]:
     """The modules this one needs, names with ``_``."""
     return tuple(name.replace("-", "_") for name in modinfo(elf).get("depends", "").split(",") if name)
+
+
+def build_id(elf: bytes) -> str:
+    """The GNU build-id in hexadecimal (note type 3 of .note.gnu.build-id)."""
+    note = section(elf, ".note.gnu.build-id")
+    try:
+        name_size, size, _ = _NOTE.unpack_from(note)
+    except struct.error as error:
+        raise NotAModule(f"a damaged build-id: {error}") from error
+    start = _NOTE.size + (name_size + 3 & ~3)
+    found = note[start : start + size]
+    if not found or len(found) != size:
+        raise NotAModule("a damaged build-id: cut short")
+    return found.hex()
+
+
+def versions(elf: bytes) -> Mapping[str, int]:
+    """The CRC of each symbol the module wants (kernel: struct modversion_info; CONFIG_BASIC_MODVERSIONS); empty without
+    symbol versions."""
+    try:
+        data = section(elf, "__versions")
+    except NotAModule:
+        return {}
+    entries = (data[at : at + _VERSION_SIZE] for at in range(0, len(data) - _VERSION_SIZE + 1, _VERSION_SIZE))
+    return {
+        entry[8:].partition(b"\0")[0].decode(errors="replace"): int.from_bytes(entry[:8], "little") for entry in entries
+    }
+
+
+def wrong_versions(elf: bytes, symvers: str) -> list[str]:
+    """The symbols whose version is not the one in a Module.symvers (``0xCRC\tname\t...``), or that are not there."""
+    known = {name: int(crc, 16) for crc, name in _SYMVERS.findall(symvers)}
+    return sorted(name for name, crc in versions(elf).items() if known.get(name) != crc)

@@ -5,13 +5,16 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
 ``at``, seconds of the host's clock since the boot began:
 
     stage        id, outcome, evidence, seconds, console            apply, build, boot, probe
-    boot         boot, attempt, release, accelerator, ...           a guest came up
+    boot         boot, attempt, group, start                        a guest is started for a group of tests ("": all)
     suite-start  boot, attempt, tests, kmsg                         the guest's own list of test ids
     test-start   boot, attempt, id, kmsg                            the test is LOST from here on until it reports
     test-end     boot, attempt, id, outcome, phase, text, duration, kmsg, counters, measures
     lost         boot, attempt, id, outcome (LOST|ERROR), evidence, console   written by the host
     fault        boot, attempt, what                                the emulation, not the kernel, went wrong
     suite-end    boot, attempt, status, text, kmsg
+    reused       run                                                what follows was answered in an earlier run
+
+Guests run side by side: their events are told apart by ``boot``.
 
 The guest only collects. What is a splat is decided here, and can be decided again over a kept run.
 """
@@ -70,6 +73,7 @@ class _Fold:
     open: tuple[str, int] | None = None
     last: int | None = None
     broken: bool = False
+    no_tests: str = ""
 
     def add(self, result: Result) -> None:
         """Keep an answer. It replaces an ERROR of the same attempt: what could not be asked was asked again."""
@@ -94,6 +98,8 @@ class _Fold:
 
 def _with_findings(result: Result, findings: Sequence[Finding]) -> Result:
     """A splat fails the test that caused it, whatever the test itself said."""
+    seen = result.fingerprints  # a kernel's log is read again in every guest restored from it
+    findings = [finding for finding in findings if finding.fingerprint not in seen]
     if not findings:
         return result
     spoiled = result.outcome in (Outcome.PASS, Outcome.SKIP)
@@ -110,12 +116,25 @@ def _with_findings(result: Result, findings: Sequence[Finding]) -> Result:
 def fold(events: Iterable[Event]) -> LaneResults:
     """Results of a lane on one variant, in the order in which they were reported."""
     state = _Fold([], set())
-    for event in events:
+    for event in by_boot(events):
         handler = _HANDLERS.get(str(event.get("event")))
         if handler:
             handler(state, event)
     state.cut()
+    if state.no_tests and not state.planned:
+        state.broken = True
+        state.results.append(Result(SUITE, Outcome.ERROR, f"no test matched\n{state.no_tests}".strip()))
     return LaneResults(tuple(state.results), frozenset(state.planned), state.broken)
+
+
+def by_boot(events: Iterable[Event]) -> list[Event]:
+    """The events with those of each guest together, guests in the order in which they began."""
+    first: dict[object, int] = {}
+    placed = []
+    for number, event in enumerate(events):
+        place = first.setdefault(event["boot"], number) if "boot" in event else number
+        placed.append((place, number, event))
+    return [event for _, _, event in sorted(placed, key=lambda entry: entry[:2])]
 
 
 def _stage(state: _Fold, event: Event) -> None:
@@ -198,13 +217,15 @@ def _fault(state: _Fold, event: Event) -> None:
 
 
 def _suite_end(state: _Fold, event: Event) -> None:
-    """pytest's exit status: 0 and 1 are answers; anything else (5: nothing matched) is none."""
+    """pytest's exit status: 0 and 1 are answers; anything else is none. 5, nothing matched, is one only for the lane as
+    a whole: a group of tests may have nothing to say."""
     state.blame_last(find_splats(event.get("kmsg", ())))
     status = int(event.get("status", 0))
-    if status > 1:
-        why = "no test matched" if status == NO_TESTS else "the suite itself failed"
+    if status == NO_TESTS:
+        state.no_tests = str(event.get("text", "")) or "the suite is empty"
+    elif status > 1:
         state.broken = True
-        state.results.append(Result(SUITE, Outcome.ERROR, f"{why}\n{event.get('text', '')}".strip()))
+        state.results.append(Result(SUITE, Outcome.ERROR, f"the suite itself failed\n{event.get('text', '')}".strip()))
 
 
 _HANDLERS = {

@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tarfile
 import termios
 import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.guest import modules
+from harness.guest import frozen, modules
 from harness.guest.kmsg import Reader
 from harness.guest.port import Link, Port
 
 HOME = Path("/run/xdna")
 DEFAULT_LIMIT = 60.0
+NEEDS_TESTS = ("warm", "suite")
+
+if TYPE_CHECKING:
+    from harness.guest.suite import Waiting  # imports pytest, which takes a second
 
 Command = dict[str, Any]
 
@@ -37,7 +43,7 @@ def main(fd: int, home: Path = HOME) -> None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # we know what is in the image
     agent = Agent(Port(fd), home)
     agent.warm_up.start()
-    agent.serve()
+    agent.live()
 
 
 def by_hand(home: Path = HOME) -> None:
@@ -63,13 +69,15 @@ def set_carveout(cmdline: str, debugfs: Path) -> None:
 
 
 class Agent:
-    """One command after the other; an answer or an error for each."""
+    """One command after the other; an answer or an error for each. ``kmsg``: where the first suite's kernel messages
+    begin, if not at the boot."""
 
-    def __init__(self, port: Port, home: Path = HOME) -> None:
+    def __init__(self, port: Port, home: Path = HOME, kmsg: Reader | None = None) -> None:
         self.port = port
         self.home = home
-        self._kmsg: Reader | None = None
+        self._kmsg = kmsg
         self.warm_up = threading.Thread(target=_load_pytest)
+        self._waiting: Waiting | None = None
         self._handlers: dict[str, Callable[[Command], Any]] = {
             "run": self.run,
             "put": self.put,
@@ -77,24 +85,60 @@ class Agent:
             "load": self.load,
             "suite": self.suite,
             "shell": self.shell,
+            "unpack": self.unpack,
+            "warm": lambda command: None,
+            "settle": self.settle,
+            "thaw": self.thaw,
         }
 
-    def serve(self) -> None:
-        """The loop. Returns after "poweroff" has been answered."""
+    def live(self) -> None:
+        """Serve commands until "poweroff". The first one that needs the tests finds them collected, and from then on
+        the loop runs inside pytest."""
+        waits_for_tests = self.serve()
+        if waits_for_tests is None:
+            return
+        if self.warm_up.ident is not None:
+            self.warm_up.join()
+        from harness.guest import suite
+
+        kept = os.dup(1), os.dup(2)
+
+        def serve(waiting: Waiting) -> None:
+            _put_back(*kept)
+            self._waiting = waiting
+            self._handle(waits_for_tests)
+            self.serve()
+
+        _append_to(self.home / "suite.log")
+        try:
+            status = suite.wait(self.home / "tests/target", serve)
+        finally:
+            _put_back(*kept)
+        if self._waiting is None:
+            error = f"pytest ended with status {status}, see suite.log"
+            self.port.send({"done": waits_for_tests.get("id"), "error": error})
+
+    def serve(self) -> Command | None:
+        """The loop. Returns None after "poweroff" has been answered, or a command for which the tests must be there."""
         while True:
             command = self.port.receive()
-            number, name = command.get("id"), command.get("cmd")
             reap()
-            if name == "poweroff":
-                self.port.send({"done": number, "value": None})
-                return
-            handler = self._handlers.get(str(name))
-            try:
-                if handler is None:
-                    raise ValueError(f"unknown command {name!r}")
-                self.port.send({"done": number, "value": handler(command)})
-            except Exception as error:
-                self.port.send({"done": number, "error": f"{type(error).__name__}: {error}"})
+            if command.get("cmd") == "poweroff":
+                self.port.send({"done": command.get("id"), "value": None})
+                return None
+            if command.get("cmd") in NEEDS_TESTS and self._waiting is None:
+                return command
+            self._handle(command)
+
+    def _handle(self, command: Command) -> None:
+        number, name = command.get("id"), command.get("cmd")
+        handler = self._handlers.get(str(name))
+        try:
+            if handler is None:
+                raise ValueError(f"unknown command {name!r}")
+            self.port.send({"done": number, "value": handler(command)})
+        except Exception as error:
+            self.port.send({"done": number, "error": f"{type(error).__name__}: {error}"})
 
     def run(self, command: Command) -> dict[str, Any]:
         """Run a program: exit status (negative: signal, 124: not ended in time) and its output."""
@@ -132,16 +176,31 @@ class Agent:
         """A file's content, base64."""
         return base64.b64encode(Path(command["path"]).read_bytes()).decode()
 
+    def unpack(self, command: Command) -> None:
+        """Unpack a tar of ``size`` bytes, which follow the command, into the agent's folder."""
+        data = self.port.receive_bytes(int(command["size"]))
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            tar.extractall(self.home, filter="tar")
+
+    def settle(self, command: Command) -> str:
+        """Let the driver suspend its device: the runtime status at the end."""
+        return frozen.settle(str(command["address"]), float(command["seconds"]))
+
+    def thaw(self, command: Command) -> dict[str, object]:
+        """First command after a restore."""
+        return frozen.thaw(float(command["time"]), base64.b64decode(command["entropy"]))
+
     def load(self, command: Command) -> list[dict[str, str]]:
-        """Load modules in the given order; paths are relative to the agent's folder."""
+        """Load modules in the given order; paths are relative to the agent's folder. ``rescan``: look for the device
+        first, which was not there at boot."""
+        if command.get("rescan"):
+            frozen.rescan()
         return [
             asdict(modules.load(self.home / entry["path"], entry.get("params") or "")) for entry in command["modules"]
         ]
 
     def suite(self, command: Command) -> int:
         """Run the suite in a child: pytest's exit status. Raises when the child was killed."""
-        if self.warm_up.ident is not None:
-            self.warm_up.join()  # a child must not inherit a module that is half loaded
         # Opened once: the children share its position, so no message comes twice and none is missed.
         self._kmsg = self._kmsg or Reader()
         child = os.fork()
@@ -153,20 +212,17 @@ class Agent:
         return os.WEXITSTATUS(status)
 
     def _suite_child(self, command: Command, kmsg: Reader) -> int:
-        """In the child: output to a file, then pytest. 70 when we fail ourselves."""
-        log = os.open(self.home / "suite.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
-        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+        """In the child: output to a file, then the tests. 70 when we fail ourselves."""
+        _append_to(self.home / "suite.log")
         try:
-            from harness.guest.plugin import Order, run_suite
+            from harness.guest import suite
+            from harness.guest.plugin import Order
 
             os.setsid()
             os.chdir(self.home / "tests/target")
+            assert self._waiting is not None
             link = Link(self.port, int(command.get("boot", 0)), int(command.get("attempt", 0)))
-            order = Order(command.get("tests"), command.get("k"), float(command.get("limit") or DEFAULT_LIMIT))
-            return run_suite(link, order, Path.cwd(), kmsg)
+            return suite.run(self._waiting, link, Order.read(command, DEFAULT_LIMIT), kmsg)
         except BaseException:
             traceback.print_exc()
             return 70
@@ -179,9 +235,24 @@ class Agent:
         return console_shell()
 
 
+def _append_to(log: Path) -> None:
+    """Standard output and error go to the end of a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
+    _put_back(fd, fd)
+    os.close(fd)
+
+
+def _put_back(out: int, err: int) -> None:
+    """Standard output and error are these from now on."""
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+
+
 def _load_pytest() -> None:
-    """Once for all children, which are forked. The plug-in imports pytest."""
-    import harness.guest.plugin  # noqa: F401
+    """While the host has other commands."""
+    import harness.guest.suite  # noqa: F401
 
 
 def console_shell() -> int:

@@ -1,27 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The pytest plug-in that tells the host what happens, event by event.
 
-It only collects. What is a splat or a leak is decided on the host.
+It only collects. What is a splat or a leak is decided on the host. It joins a session whose tests are collected already
+(harness/guest/suite.py).
 """
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.guest import counters, fixtures
+from harness.guest import counters
 from harness.guest.kmsg import Reader
 from harness.guest.limit import limited
 from harness.guest.port import Link, PortError
 
-UNUSED = ("cacheprovider", "junitxml", "pastebin", "stepwise", "unittest")
-"""Plug-ins of pytest's own that would only cost time."""
 CLEANUP_SECONDS = 5.0
 TEXT_CHARACTERS = 16000
 _FAILURES = (AssertionError, OSError, pytest.fail.Exception)
@@ -29,11 +27,23 @@ _FAILURES = (AssertionError, OSError, pytest.fail.Exception)
 
 @dataclass(frozen=True)
 class Order:
-    """Which tests to run, in which order (None: all, in file order), and each one's soft limit in seconds."""
+    """Which tests to run, in which order (None: all, in file order), and each one's soft limit in seconds.
+
+    ``files``: of these files only. ``quick``: without those that are marked as slow.
+    """
 
     tests: list[str] | None
     keyword: str | None
     limit: float
+    files: list[str] | None = None
+    quick: bool = False
+
+    @classmethod
+    def read(cls, command: Mapping[str, Any], limit: float) -> Order:
+        """The order in a "suite" command; ``limit`` unless it names one."""
+        seconds = float(command.get("limit") or limit)
+        quick = bool(command.get("quick"))
+        return cls(command.get("tests"), command.get("k"), seconds, command.get("files"), quick)
 
 
 @dataclass
@@ -46,16 +56,6 @@ class Outcome:
     duration: float = 0.0
 
 
-def run_suite(link: Link, order: Order, folder: Path, kmsg: Reader) -> int:
-    """Run the tests of ``folder``: pytest's exit status. ``kmsg`` is read on from where it stands."""
-    arguments = [str(folder), f"--rootdir={folder}", "--strict-markers", "--tb=native", "-q"]
-    for name in UNUSED:
-        arguments += ["-p", f"no:{name}"]
-    if order.keyword:
-        arguments += ["-k", order.keyword]
-    return int(pytest.main(arguments, plugins=[fixtures, Events(link, order, kmsg)]))
-
-
 class Events:
     """The hooks. Only a :class:`PortError` leaves them: then nothing that we say would arrive."""
 
@@ -65,26 +65,17 @@ class Events:
         self.kmsg = kmsg
         self.current = Outcome()
         self.deadline = 0.0
-        self.trouble: list[str] = []
         self.counters: dict[str, int] = {}
 
-    def pytest_configure(self, config: pytest.Config) -> None:
-        config.stash[fixtures.LINK] = self.link
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Only the tests that were asked for, in that order."""
-        if self.order.tests is None:
-            return
-        place = {name: number for number, name in enumerate(self.order.tests)}
-        dropped = [item for item in items if item.nodeid not in place]
-        items[:] = sorted((i for i in items if i.nodeid in place), key=lambda item: place[item.nodeid])
-        if dropped:
-            config.hook.pytest_deselected(items=dropped)
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            self.trouble.append(report.longreprtext[-TEXT_CHARACTERS:])
+    def chosen(self, items: list[pytest.Item]) -> list[pytest.Item]:
+        """The tests that were asked for, in that order."""
+        files, tests = self.order.files, self.order.tests
+        if files is not None:
+            items = [item for item in items if item.nodeid.partition("::")[0] in files]
+        if tests is not None:
+            place = {name: number for number, name in enumerate(tests)}
+            items = sorted((i for i in items if i.nodeid in place), key=lambda item: place[item.nodeid])
+        return items
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         gc.enable()  # PID 1 starts without
@@ -139,8 +130,9 @@ class Events:
             self.current.text = describe(report)
         return report
 
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        self._event("suite-end", status=int(exitstatus), text="\n".join(self.trouble))
+    def finish(self, status: int, trouble: str) -> None:
+        """The last event: pytest's exit status, and why nothing could be collected if so."""
+        self._event("suite-end", status=status, text=trouble[-TEXT_CHARACTERS:])
 
     def _seconds_left(self) -> float:
         """The limit is the whole test's; clean-up gets some seconds in any case."""

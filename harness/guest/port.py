@@ -58,6 +58,15 @@ class Port:
             raise PortError(f"the host sent something else than an object: {line[:100]!r}")
         return message
 
+    def receive_bytes(self, size: int, timeout: float = ACK_SECONDS) -> bytes:
+        """Exactly ``size`` bytes that follow a line. Raises PortError."""
+        deadline = time.monotonic() + timeout
+        while len(self._buffer) < size:
+            self._read(deadline)
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
     def _read(self, deadline: float | None) -> None:
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:

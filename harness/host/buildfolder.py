@@ -58,11 +58,16 @@ def drop(build: Path, names: Iterable[str]) -> None:
 
 def dependency_files(build: Path) -> Iterator[bytes]:
     """The content of each ``.cmd`` file: the command that made a file, and all that it read."""
+    return (text for _, text in named_dependency_files(build))
+
+
+def named_dependency_files(build: Path) -> Iterator[tuple[str, bytes]]:
+    """The same with their paths, relative to the build folder."""
     for place, _, files in os.walk(build):
         for name in files:
             path = Path(place, name)
             if name.endswith(".cmd") and not path.is_symlink() and path.is_file():
-                yield path.read_bytes()
+                yield str(path.relative_to(build)), path.read_bytes()
 
 
 def read_log(path: Path, limit: int = 64 << 20) -> str:

@@ -89,6 +89,11 @@ def diff_of(mail: bytes) -> bytes:
         return (folder / "diff").read_bytes()
 
 
+def touches_links(diff: bytes) -> bool:
+    """Whether a diff makes, changes or removes a link or submodule, which :func:`apply` refuses."""
+    return any(mode in _LINK_MODES for file in read_diff(diff) for mode in file.modes)
+
+
 def clean_env(folder: Path) -> dict[str, str]:
     """The environment of a git that nobody's configuration reaches. ``folder`` is the working folder.
 

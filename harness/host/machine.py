@@ -11,16 +11,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import InfraError
 from harness.host.data import PACKAGE
 from harness.host.device_table import device_table
+from harness.host.guest_memory import GuestMemory
 from harness.host.npu_control import NpuControl
 from harness.host.port import Port
 from harness.host.proc import kill_group, spawn
 from harness.host.qmp import Monitor
+from harness.host.snapshot import load, load_memory, save
 from harness.host.vm import Machine, Sockets, npu_argv, qemu_argv, qemu_script
 
 CONNECT_SECONDS = 20.0
@@ -54,20 +57,26 @@ def write_script(machine: Machine, folder: Path, payload: Path) -> Path:
 class Boot:
     """A running guest. Use as a context manager; everything it started ends with it.
 
-    ``folder`` receives console.log, npu.jsonl, qemu.log and qemu.sh.
+    ``folder`` receives console.log, npu.jsonl, qemu.log and qemu.sh. With ``state``, a saved guest goes on instead of a
+    kernel being booted.
     """
 
-    def __init__(self, machine: Machine, folder: Path, payload: Path) -> None:
+    def __init__(self, machine: Machine, folder: Path, payload: Path, state: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.console_path = folder / "console.log"
         self.npu_log = folder / "npu.jsonl"
         self._sockets = Path(tempfile.mkdtemp(prefix="xdna-"))
-        self.machine = replace(machine, sockets=Sockets(self._sockets), console=self.console_path)
+        self.machine = replace(
+            machine, sockets=Sockets(self._sockets), console=self.console_path, incoming=state is not None
+        )
+        self.state = state
+        self._memory = GuestMemory(machine.memory_bytes)
         self._qemu: subprocess.Popen[bytes] | None = None
         self._npu: subprocess.Popen[bytes] | None = None
         self._monitor: Monitor | None = None
         self._mark = 0
+        self._killed = False
         write_script(self.machine, folder, payload)
 
     def __enter__(self) -> Boot:
@@ -83,19 +92,19 @@ class Boot:
 
     def _start(self) -> None:
         started = time.monotonic()
-        self.started = started
-        argv = npu_argv(sys.executable, self.machine, self.npu_log)
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])}
-        self._npu = npu = spawn(argv, log=self.folder / "npu.log", env=env)
+        if self.machine.plugged:
+            self._start_npu()
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(self.machine.sockets.port))
         listener.listen(1)
         listener.settimeout(0.2)
-        try:
-            self.npu = NpuControl(self.machine.sockets.control, lambda: npu.poll() is None)
-        except InfraError as error:
-            raise InfraError(self.npu_fault() or error.message, log=self.folder / "npu.log", transient=True) from error
-        self._qemu = spawn(qemu_argv(self.machine), log=self.folder / "qemu.log")
+        if self.state is not None:
+            load_memory(self._memory, self.state)  # while the NPU's Python starts
+        if self._npu is not None:
+            self._connect_npu(self._npu)
+        self.started = time.monotonic()
+        argv = qemu_argv(replace(self.machine, memory=self._memory.path))
+        self._qemu = spawn(argv, log=self.folder / "qemu.log", fds=[self._memory.fd])
         while True:
             try:
                 stream, _ = listener.accept()
@@ -105,6 +114,28 @@ class Boot:
         listener.close()
         stream.settimeout(None)
         self.port = Port(stream)
+        if self.state is not None:
+            load(self.monitor, self.state)
+
+    def _start_npu(self) -> None:
+        argv = npu_argv(sys.executable, self.machine, self.npu_log)
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])}
+        self._npu = spawn(argv, log=self.folder / "npu.log", env=env)
+
+    def _connect_npu(self, npu: subprocess.Popen[bytes]) -> None:
+        try:
+            self.npu = NpuControl(self.machine.sockets.control, lambda: npu.poll() is None)
+        except InfraError as error:
+            raise InfraError(self.npu_fault() or error.message, log=self.folder / "npu.log", transient=True) from error
+
+    def save(self, folder: Path, facts: Mapping[str, object]) -> None:
+        """Save the guest into ``folder``; only :meth:`close` may follow. The guest's agent must be waiting for a
+        command.
+
+        Our end of the port is closed first, so that a restored guest waits for a peer.
+        """
+        self.port.close()
+        save(self.monitor, self._memory, folder, facts)
 
     def _check_started(self, started: float) -> None:
         if self._qemu is not None and self._qemu.poll() is not None:
@@ -129,13 +160,14 @@ class Boot:
     def announce_device_table(self) -> int:
         """Tell the NPU where the guest's IOMMU tables are: 0, and nothing told, if the guest set up no IOMMU."""
         base = device_table(self.monitor)
-        if base:
+        if base and self._npu is not None:
             self.npu.request("device-table", base=base)
         return base
 
     def alive(self) -> bool:
-        """Whether both processes still run."""
-        return all(p is not None and p.poll() is None for p in (self._qemu, self._npu))
+        """Whether both processes still run; a guest that is made to be saved may have no NPU."""
+        needed = (self._qemu, self._npu) if self.machine.plugged else (self._qemu,)
+        return all(p is not None and p.poll() is None for p in needed)
 
     def mark(self) -> None:
         """From now on: what :meth:`silence` shows of the console begins here."""
@@ -157,6 +189,8 @@ class Boot:
 
     def silence(self, waited: str) -> Silence:
         """Find out why the guest does not answer, and end it. ``waited`` says what was waited for."""
+        if self._killed:
+            return Silence(True, f"{waited}; the run was stopped", self._since_mark())
         fault = self.npu_fault()
         if fault:
             return Silence(True, fault, self._since_mark())
@@ -177,9 +211,9 @@ class Boot:
     def _ended(self, waited: str) -> Silence:
         """QEMU is gone: by the guest's own reset after a panic, or by itself?"""
         assert self._qemu is not None
-        status, console = self._qemu.returncode, self._since_mark()
-        if status != 0:
-            text = f"QEMU ended with status {status}: {self._log_tail('qemu.log')}"
+        status, console, said = self._qemu.returncode, self._since_mark(), self._log_tail("qemu.log")
+        if status != 0 or "terminating on signal" in said:  # a signal from outside ends QEMU with status 0
+            text = f"QEMU ended with status {status}: {said}"
             return Silence(True, f"{waited}; {text}", console)
         return Silence(False, f"{waited}; the guest reset itself\n{self._tail()}", console)
 
@@ -211,14 +245,21 @@ class Boot:
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         return " | ".join(lines[-3:]) or "it said nothing"
 
+    def kill(self) -> None:
+        """End both processes, from any thread; :meth:`close` still has to follow. Whoever waits for the guest learns
+        that it was us."""
+        self._killed = True
+        for process in (self._qemu, self._npu):
+            if process is not None:
+                kill_group(process)
+
     def close(self) -> None:
         """End everything this boot started. Safe to call twice."""
         if self._monitor is not None:
             self._monitor.close()
             self._monitor = None
-        for process in (self._qemu, self._npu):
-            if process is not None:
-                kill_group(process)
+        self.kill()
+        self._memory.close()
         for name in ("port", "npu"):
             held = getattr(self, name, None)
             if held is not None:

@@ -1,56 +1,76 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What travels to the target at every boot: the leaves, the suite, the driver, a firmware file, options. One tar."""
+"""What travels to the target: the leaves, the suite, the driver, a firmware file, options."""
 
 from __future__ import annotations
 
 import io
 import json
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from harness.host.vm import MODES
-from harness.model.kernel import Kernel
+from harness.host.vm import DRIVER_PARAMETERS
+from harness.model.kernel import Module
 from harness.model.variant import Variant
+
+Entry = tuple[str, bytes]
 
 FIRMWARE = ("1502_00", "17f0_10", "17f0_11")
 """Folders below amdnpu/ that aie2_pci.c asks for, by NPU generation. The emulated PSP takes any content."""
 
 
-def pack(kernel: Kernel, package: Path, suite: Path, variant: Variant) -> bytes:
-    """The tar that the guest's bootstrap unpacks into /run/xdna.
+@dataclass(frozen=True)
+class Payload:
+    """What travels. ``package`` is the folder of the harness package, ``suite`` the folder of the tests."""
 
-    ``package`` is the folder of the harness package, ``suite`` the folder of the tests. Modules go to modules/ in
-    load order, as options.json says in "modules". Padded to whole sectors, so that it can be a disk too.
-    """
-    options = {
-        "npu": variant.npu,
-        "mode": variant.address_mode.value,
-        "target": variant.target,
-        "modules": [path.name for path in kernel.modules],
-        "parameters": " ".join(MODES[variant.address_mode].driver),
-    }
+    module: Module
+    package: Path
+    suite: Path
+    variant: Variant
+
+    def common(self) -> bytes:
+        """A tar of what is the same for every driver: agent, uAPI, tests."""
+        return _tar(self._common())
+
+    def driver(self) -> bytes:
+        """A tar of what is added to that: modules, firmware, options."""
+        return _tar(self._driver())
+
+    def whole(self) -> bytes:
+        """Both in one tar, padded to whole sectors, so that it can be a disk too."""
+        return _tar([*self._common(), *self._driver()])
+
+    def _common(self) -> list[Entry]:
+        entries = [("harness/__init__.py", (self.package / "__init__.py").read_bytes())]
+        for leaf in ("guest", "drm"):
+            entries += _files(self.package / leaf, f"harness/{leaf}")
+        return [*entries, *_files(self.suite, "tests/target")]
+
+    def _driver(self) -> list[Entry]:
+        """Modules go to modules/ in load order, as options.json says in "modules"."""
+        options = {
+            "npu": self.variant.npu,
+            "mode": self.variant.address_mode.value,
+            "target": self.variant.target,
+            "modules": [path.name for path in self.module.files],
+            "parameters": DRIVER_PARAMETERS[self.variant.address_mode],
+        }
+        firmware = [(f"firmware/amdnpu/{folder}/npu_7.sbin", b"emulated firmware\n" * 64) for folder in FIRMWARE]
+        modules = [(f"modules/{path.name}", path.read_bytes()) for path in self.module.files]
+        return [*modules, *firmware, ("options.json", json.dumps(options).encode())]
+
+
+def _tar(entries: list[Entry]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        _add(tar, "harness/__init__.py", (package / "__init__.py").read_bytes())
-        for leaf in ("guest", "drm"):
-            _add_tree(tar, package / leaf, f"harness/{leaf}")
-        _add_tree(tar, suite, "tests/target")
-        for path in kernel.modules:
-            _add(tar, f"modules/{path.name}", path.read_bytes())
-        for folder in FIRMWARE:
-            _add(tar, f"firmware/amdnpu/{folder}/npu_7.sbin", b"emulated firmware\n" * 64)
-        _add(tar, "options.json", json.dumps(options).encode())
+        for name, data in entries:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            info.mode = 0o644
+            tar.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
 
 
-def _add_tree(tar: tarfile.TarFile, root: Path, name: str) -> None:
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and path.suffix in (".py", ".toml"):
-            _add(tar, f"{name}/{path.relative_to(root)}", path.read_bytes())
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    info.mode = 0o644
-    tar.addfile(info, io.BytesIO(data))
+def _files(root: Path, name: str) -> list[Entry]:
+    paths = (path for path in sorted(root.rglob("*")) if path.is_file() and path.suffix in (".py", ".toml"))
+    return [(f"{name}/{path.relative_to(root)}", path.read_bytes()) for path in paths]

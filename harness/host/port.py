@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The host's end of the port: JSON lines over a stream socket, both ways.
+"""The host's end of the port: JSON lines over a stream, both ways.
 
 What comes in is written by a kernel under test: a line may be cut, mangled or endless. A line that is no JSON object is
 kept as {"event": "garbled"}, never trusted and never fatal.
@@ -8,15 +8,25 @@ kept as {"event": "garbled"}, never trusted and never fatal.
 from __future__ import annotations
 
 import json
-import select
-import socket
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from harness.errors import InfraError
 
 MAX_LINE = 8 << 20
 """Bytes. A test's kernel messages are the longest thing that legitimately crosses the port."""
+
+
+class Stream(Protocol):
+    """What a connected socket and an ssh channel have in common."""
+
+    def settimeout(self, value: float | None, /) -> None: ...
+
+    def recv(self, nbytes: int, /) -> bytes: ...
+
+    def sendall(self, data: bytes, /) -> object: ...
+
+    def close(self) -> None: ...
 
 
 class PortClosed(InfraError):
@@ -26,7 +36,7 @@ class PortClosed(InfraError):
 class Port:
     """One connected port."""
 
-    def __init__(self, stream: socket.socket) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._buffer = bytearray()
 
@@ -43,12 +53,15 @@ class Port:
                 self._buffer.clear()
                 return {"event": "garbled", "text": f"a line of more than {MAX_LINE} bytes"}
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._stream], [], [], left)[0]:
+            if left <= 0:
                 return None
             try:
+                self._stream.settimeout(left)  # and no select(): a channel's descriptor is ready for stderr too
                 data = self._stream.recv(1 << 16)
+            except TimeoutError:
+                return None
             except OSError as error:
-                raise PortClosed(f"the port to the guest broke: {error.strerror}") from error
+                raise PortClosed(f"the port to the guest broke: {error.strerror or error}") from error
             if not data:
                 raise PortClosed("the port to the guest was closed")
             self._buffer += data
@@ -61,7 +74,7 @@ class Port:
         except TimeoutError as error:
             raise PortClosed(f"the guest did not read from the port for {timeout:.0f} s") from error
         except OSError as error:
-            raise PortClosed(f"the port to the guest broke: {error.strerror}") from error
+            raise PortClosed(f"the port to the guest broke: {error.strerror or error}") from error
         finally:
             self._stream.settimeout(None)
 

@@ -131,12 +131,17 @@ def _communicate(
 
 
 def spawn(
-    argv: Argv, *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    argv: Argv,
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program that runs beside us (QEMU, the NPU) and is killed by the kernel when we die.
 
-    Call it from the main thread: the kernel ties the child's life to the thread that started it.
-    Its output goes to ``log``.
+    The kernel ties the child's life to the thread that started it: that thread must wait for its end.
+    Its output goes to ``log``; it inherits ``fds``.
     """
     words = ["setpriv", "--pdeathsig", "KILL", *(os.fspath(word) for word in argv)]
     with log.open("ab") as sink:
@@ -148,6 +153,7 @@ def spawn(
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=fds,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,17 @@ from harness.errors import InfraError
 
 
 class Recorder:
-    """An append-only record file. What an earlier process left in it stays; a line it was cut off in is dropped."""
+    """An append-only record file. What an earlier process left in it stays; a line it was cut off in is dropped.
+
+    Several threads may add.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.events: list[Mapping[str, Any]] = []
+        self._lock = threading.Lock()
+        self._reserved = 0
         self._mend()
         self._stream = path.open("a")
 
@@ -39,13 +45,23 @@ class Recorder:
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Write one event through to the disk."""
-        try:
-            self._stream.write(json.dumps(event) + "\n")
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
-        except OSError as error:
-            raise InfraError(f"cannot write {self.path}: {error.strerror}", hint="free some disk space") from error
-        self.events.append(event)
+        with self._lock:
+            try:
+                self._stream.write(json.dumps(event) + "\n")
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
+            except OSError as error:
+                raise InfraError(f"cannot write {self.path}: {error.strerror}", hint="free some disk space") from error
+            self.events.append(event)
+
+    def add_boot(self, event: Mapping[str, Any]) -> int:
+        """Write a "boot" event with the next free number, and return that."""
+        with self._lock:
+            number = 1 + max((int(e["boot"]) for e in self.events if "boot" in e), default=0)
+            self._reserved = max(number, self._reserved + 1)
+            number = self._reserved
+        self.add({"event": "boot", "boot": number, **event})
+        return number
 
     def close(self) -> None:
         self._stream.close()

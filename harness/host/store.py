@@ -23,7 +23,7 @@ from pathlib import Path
 from harness.errors import InfraError
 from harness.log import say
 
-KINDS = ("sources", "trees", "kernels", "modules", "images", "guests", "packages", "prefixes")
+KINDS = ("sources", "trees", "kernels", "modules", "images", "guests", "results", "packages", "prefixes")
 LOCK_SECONDS = 3600.0
 
 
@@ -88,9 +88,27 @@ class Store:
                 shutil.rmtree(partial, ignore_errors=True)
         return entry
 
+    def discard(self, kind: str, key: str) -> None:
+        """Throw one entry away; one that is not there is no error."""
+        shutil.rmtree(self.path(kind, key), ignore_errors=True)
+
+    def trim(self, kind: str, most: int) -> int:
+        """Throw away what was not used for longest, until the rest is at most ``most`` bytes: how many entries went."""
+        folder = self.root / kind
+        entries = [path for path in folder.glob("[!.]*") if path.is_dir()] if folder.exists() else []
+        sizes = {path: _size(path) for path in entries}
+        gone, total = 0, sum(sizes.values())
+        for path in sorted(entries, key=lambda path: path.stat().st_mtime):
+            if total <= most:
+                break
+            total -= sizes[path]
+            gone += 1
+            shutil.rmtree(path, ignore_errors=True)
+        return gone
+
     @contextmanager
     def lock(self, kind: str, key: str) -> Iterator[None]:
-        """Hold the entry's lock; says so when another process holds it, gives up after an hour."""
+        """Hold the entry's lock; says so when somebody else holds it, gives up after an hour."""
         folder = self.path(kind, key).parent
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f".{key}.lock").open("w") as handle:
@@ -102,11 +120,11 @@ class Store:
                     break
                 except BlockingIOError:
                     if not told:
-                        say(f"another process is making {kind}/{key}: waiting for it")
+                        say(f"somebody else is making {kind}/{key}: waiting")
                         told = True
                     if time.monotonic() > deadline:
                         raise InfraError(
-                            f"another process has been making {kind}/{key} for an hour",
+                            f"somebody else has been making {kind}/{key} for an hour",
                             hint="end it, or wait for it",
                         ) from None
                     time.sleep(0.2)
@@ -121,6 +139,11 @@ class Store:
         """Delete everything; returns the number of bytes that were freed."""
         if not self.root.exists():
             return 0
-        freed = sum(p.lstat().st_blocks * 512 for p in self.root.rglob("*") if p.is_file() and not p.is_symlink())
+        freed = _size(self.root)
         shutil.rmtree(self.root)
         return freed
+
+
+def _size(folder: Path) -> int:
+    """Bytes on disk, holes not counted."""
+    return sum(p.lstat().st_blocks * 512 for p in folder.rglob("*") if p.is_file() and not p.is_symlink())

@@ -19,28 +19,14 @@ DEVICE_TABLE_REGISTER = 0xFED80000
 DEVICE_TABLE_MASK = 0x000F_FFFF_FFFF_F000
 
 CARVEOUT_BASE, CARVEOUT_SIZE = 0x30000000, 0x28000000
-"""Guest memory that the kernel leaves alone (memmap=) and the driver is told to use: 640 MiB, a full heap and more."""
+"""Guest memory that the kernel leaves alone (memmap=) and the driver can be told to use: 640 MiB, a full heap and more.
+Every guest has it, so that one saved kernel serves all address modes."""
 
-MEMORY_MB = {Profile.PLAIN: 1536, Profile.DEBUG: 3072}
+MEMORY_MB = {Profile.PLAIN: 1536 + 640, Profile.DEBUG: 3072 + 640}
 CPUS = 2
 
-
-@dataclass(frozen=True)
-class ModeSetup:
-    """What an address mode asks of the machine: the IOMMU's options, kernel parameters, driver parameters."""
-
-    iommu: str
-    append: tuple[str, ...] = ()
-    driver: tuple[str, ...] = ()
-
-
-MODES = {
-    AddressMode.SVA: ModeSetup("device-iotlb=on", ("iommu=pt",)),
-    AddressMode.FORCE_IOVA: ModeSetup("device-iotlb=on", ("iommu=nopt",), ("force_iova=1",)),
-    AddressMode.CARVEOUT: ModeSetup(
-        "device-iotlb=on", ("iommu=pt", f"memmap={CARVEOUT_SIZE >> 20}M${CARVEOUT_BASE:#x}")
-    ),
-}
+DRIVER_PARAMETERS = {AddressMode.SVA: "", AddressMode.FORCE_IOVA: "force_iova=1", AddressMode.CARVEOUT: ""}
+"""What an address mode asks of the driver. The NPU does the rest (harness/npu/pci.py); the machine is the same."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +58,8 @@ class Machine:
 
     ``qemu`` is the argv prefix, ``accel`` QEMU's options for accelerator and CPU, ``console`` the log file of the
     serial console (None: standard input and output), ``disk`` a second read-only disk (the payload, when it is booted
-    by hand).
+    by hand). ``memory``: the file that is the guest's RAM (empty: QEMU makes
+    one). ``plugged``: the NPU is on the bus. ``incoming``: QEMU waits for a saved state instead of booting.
     """
 
     qemu: tuple[str, ...]
@@ -85,10 +72,24 @@ class Machine:
     console: Path | None = None
     disk: Path | None = None
     parameters: tuple[str, ...] = ()
+    memory: str = ""
+    plugged: bool = True
+    incoming: bool = False
+
+    @property
+    def memory_bytes(self) -> int:
+        return MEMORY_MB[self.variant.profile] << 20
+
+    def saved_line(self) -> list[str]:
+        """The command line that a saved state depends on: what must be the same when it is restored. The NPU is not in
+        it, nor what belongs to one boot only."""
+        neutral = replace(self, sockets=Sockets(Path("/SOCKETS")), console=Path("/CONSOLE"), plugged=False)
+        return qemu_argv(replace(neutral, memory="/MEMORY", incoming=False))
 
     def by_hand(self, disk: Path) -> Machine:
         """The same machine with its console on the terminal, which starts a shell instead of waiting for a port."""
-        return replace(self, console=None, disk=disk, parameters=(*self.parameters, "xdna.payload=/dev/vdb"))
+        words = (*self.parameters, "xdna.payload=/dev/vdb")
+        return replace(self, console=None, disk=disk, parameters=words, memory="", plugged=True, incoming=False)
 
 
 def kernel_command_line(machine: Machine) -> str:
@@ -98,24 +99,22 @@ def kernel_command_line(machine: Machine) -> str:
     CPUs; a task that is stuck for 20 s is named on the console. The NMI must reach CPU 0 only (no apic_extnmi=all): one
     that hangs in an NMI of its own cannot be asked for its backtrace.
     """
-    mode = MODES[machine.variant.address_mode]
     words = [
         "console=ttyS0 panic=-1 oops=panic tsc=reliable",
         "root=/dev/vda ro rootfstype=erofs init=/init",
         "unknown_nmi_panic panic_sys_info=all_bt sysctl.kernel.hung_task_timeout_secs=20 printk.devkmsg=on",
-        *mode.append,
+        f"iommu=pt memmap={CARVEOUT_SIZE >> 20}M${CARVEOUT_BASE:#x}",
         *machine.parameters,
     ]
     return " ".join(words)
 
 
 def qemu_argv(machine: Machine) -> list[str]:
-    """The whole command line. The guest's memory is a shared memfd: the NPU process reads it as a device would.
+    """The whole command line. The guest's memory is shared: the NPU process reads it as a device would.
 
     The IOMMU is made of two devices, because only then can the machine be saved later.
     """
     memory = f"{MEMORY_MB[machine.variant.profile]}M"
-    mode = MODES[machine.variant.address_mode]
     npu = {
         "driver": "vfio-user-pci",
         "id": "npu",
@@ -131,12 +130,12 @@ def qemu_argv(machine: Machine) -> list[str]:
         *machine.accel,
         "-smp", str(CPUS),
         "-m", memory,
-        "-object", f"memory-backend-memfd,id=ram,size={memory},share=on",
+        "-object", _memory(machine, memory),
         "-machine", "memory-backend=ram",
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-device", "AMDVI-PCI,id=iommupci0,bus=pcie.0,addr=0x1",
-        "-device", f"amd-iommu,pci-id=iommupci0,{mode.iommu}",
-        "-device", json.dumps(npu),
+        "-device", "amd-iommu,pci-id=iommupci0,device-iotlb=on",
+        *(("-device", json.dumps(npu)) if machine.plugged else ()),
         "-chardev", console, "-serial", "chardev:console",
         *_disk("root", machine.root, "0x7"),
         "-device", "virtio-rng-pci,bus=pcie.0,addr=0x9",
@@ -153,8 +152,17 @@ def qemu_argv(machine: Machine) -> list[str]:
             "-device", "virtio-serial-pci,bus=pcie.0,addr=0x6",
             "-device", "virtserialport,chardev=port,name=xdna",
         ]
+    if machine.incoming:
+        argv += ["-incoming", "defer", "-S"]
     # fmt: on
     return argv
+
+
+def _memory(machine: Machine, size: str) -> str:
+    """Shared, so that the NPU's process sees it. A named file is left out of a saved state (RAM_NAMED_FILE in QEMU's
+    softmmu/physmem.c); we save it ourselves."""
+    kind = f"memory-backend-file,mem-path={machine.memory}" if machine.memory else "memory-backend-memfd"
+    return f"{kind},id=ram,size={size},share=on"
 
 
 def _disk(name: str, path: Path, slot: str) -> list[str]:

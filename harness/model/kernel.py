@@ -31,3 +31,23 @@ class Kernel:
     modules: tuple[Path, ...]
     build: Path
     log: Path
+
+
+@dataclass(frozen=True)
+class Module:
+    """The driver built for a kernel.
+
+    ``files`` are the .ko files in load order, amdxdna last; ``build_id`` is its GNU build-id in hexadecimal, which a
+    guest reads in /sys/module/amdxdna/notes. ``digest`` is a SHA-256 over the files: two modules of one kernel with the
+    same digest behave the same. ``how`` says in one line what was built and why; ``warnings`` are the compiler's by
+    text, without line numbers.
+    """
+
+    key: str
+    kernel: Kernel
+    files: tuple[Path, ...]
+    build_id: str
+    digest: str
+    log: Path
+    how: str = ""
+    warnings: tuple[str, ...] = ()

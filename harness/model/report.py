@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.model.blame import Culprit
 from harness.model.judge import Change, Judgement, Verdict
 from harness.model.result import Result
 
@@ -22,11 +23,28 @@ class LaneReport:
 
 
 @dataclass(frozen=True)
+class PatchReport:
+    """One patch of the series, as the prefix that ends with it came out.
+
+    ``how`` it was built ("" when it was not), compiler warnings by text that the prefix before did not have, and the
+    number of first answers by outcome.
+    """
+
+    number: int
+    title: str
+    how: str
+    seconds: float
+    new_warnings: tuple[str, ...]
+    outcomes: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Report:
     """The answer to a job.
 
     ``facts`` are lines about how the answer was got (series, sources, QEMU, accelerator, sandbox), in order.
-    ``known`` maps a test id to the reasons that were hidden.
+    ``known`` maps a test id to the reasons that were hidden. ``culprits`` and ``patches`` are there when every patch
+    was tested.
     """
 
     run: Path
@@ -37,6 +55,12 @@ class Report:
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     trailers: tuple[str, ...] = ()
+    culprits: tuple[Culprit, ...] = ()
+    patches: tuple[PatchReport, ...] = ()
+
+    def culprit(self, test: str) -> str:
+        """Who broke this test, in words; empty when nobody is named."""
+        return "; ".join(str(culprit) for culprit in self.culprits if culprit.test == test)
 
     @property
     def verdict(self) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 
@@ -13,7 +14,8 @@ class SuiteRequest:
     """Which tests to run: ids (None: all that the suite has), pytest's -k expression, and how long each may take.
 
     ``limit`` is in seconds and holds inside the target; a target that is silent for longer than that and some grace is
-    taken for lost. ``attempt`` counts from 1 and goes into every event, ``boot`` names the guest.
+    taken for lost. ``attempt`` counts from 1 and goes into every event, ``boot`` names the guest. ``files``: only the
+    tests of these files (none: of all); ``quick``: only those that are not marked as slow.
     """
 
     suite: str
@@ -22,6 +24,20 @@ class SuiteRequest:
     attempt: int = 1
     boot: int = 1
     limit: float = 60.0
+    files: tuple[str, ...] = ()
+    quick: bool = False
+
+
+class Start(StrEnum):
+    """From what a guest starts: a boot, or one of the two saved states.
+
+    KERNEL is a booted kernel without an NPU, in which the driver still has to be loaded; DRIVER has the driver loaded
+    and its device suspended. A start that does not work gives way to the one below it.
+    """
+
+    COLD = "cold"
+    KERNEL = "kernel"
+    DRIVER = "driver"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Variant:
     npu: str = "npu4"
     address_mode: AddressMode = AddressMode.SVA
     profile: Profile = Profile.PLAIN
-    start: str = "cold"
+    start: str = "restored"
 
     @property
     def name(self) -> str:

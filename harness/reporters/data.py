@@ -13,7 +13,8 @@ from harness.model.result import Result
 
 def render(report: Report) -> str:
     """``verdict``, ``fixed``, ``regressed``, ``suspect``, ``flaky``, ``unanswered`` (lists of ids), ``known`` (ids),
-    ``reasons``, ``facts``, ``notes``, ``trailers``, and all answers of each lane."""
+    ``reasons``, ``facts``, ``notes``, ``trailers``, ``culprits`` and ``patches`` when each patch was tested, and all
+    answers of each lane."""
     data = {
         "verdict": report.verdict,
         "title": report.title,
@@ -28,6 +29,28 @@ def render(report: Report) -> str:
         "facts": dict(report.facts),
         "notes": list(report.notes),
         "trailers": list(report.trailers),
+        "culprits": [
+            {
+                "test": culprit.test,
+                "text": str(culprit),
+                "introduced": list(culprit.introduced),
+                "fixed": list(culprit.fixed),
+                "still": culprit.still,
+                "taken_out": culprit.taken_out,
+            }
+            for culprit in report.culprits
+        ],
+        "patches": [
+            {
+                "number": patch.number,
+                "title": patch.title,
+                "how": patch.how,
+                "seconds": patch.seconds,
+                "new_warnings": list(patch.new_warnings),
+                "outcomes": dict(patch.outcomes),
+            }
+            for patch in report.patches
+        ],
         "lanes": {
             name: {"kernel": lane.kernel, "results": [_result(r) for r in lane.results]}
             for name, lane in report.lanes.items()

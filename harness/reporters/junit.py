@@ -2,8 +2,8 @@
 """Report -> JUnit, by junitparser: a failure is what somebody has to act on, and nothing else.
 
 JUnit has no lanes and no LOST. One suite carries the comparisons: regressed -> failure, or error of type LOST; not
-answered or suspect -> error of type ERROR; flaky, known, or failing on base too -> skipped, with the reason. What each
-lane said stands in the case's system-out.
+answered or suspect -> error of type ERROR; broken by one patch and mended by a later one -> failure of type BETWEEN;
+flaky, known, or failing on base too -> skipped, with the reason. What each lane said stands in the case's system-out.
 """
 
 from __future__ import annotations
@@ -57,13 +57,16 @@ def _said(result: Result) -> str:
 
 def _mark(report: Report, comparison: Comparison, answer: Result | None) -> Mark | None:
     outcome = answer.outcome if answer else None
-    reason = printable(comparison.reason)
+    culprit = report.culprit(comparison.id)
+    reason = printable("; ".join(part for part in (comparison.reason, culprit) if part))
     mark: Mark | None = None
     if comparison.change is Change.REGRESSED:
         bad = next((r for r in comparison.head if r.outcome is not Outcome.PASS), answer)
         lost = bad is not None and bad.outcome is Outcome.LOST
         mark = Error(reason, "LOST") if lost else Failure(reason, "FAIL")
         mark.text = printable(bad.evidence if bad else "")
+    elif culprit:
+        mark = Failure(reason, "BETWEEN")
     elif comparison.change in (Change.UNANSWERED, Change.SUSPECT):
         mark = Error(reason, "ERROR" if comparison.change is Change.UNANSWERED else "SUSPECT")
         mark.text = printable(answer.evidence if answer else "")

@@ -15,8 +15,9 @@ EVIDENCE_LINES = 16
 
 def render(report: Report) -> str:
     """Plain lines; nothing from outside reaches a terminal unescaped."""
-    lines = [f"{report.verdict}  {report.title}", f"  {_counts(report)}"]
-    lines += [f"  {reason}" for reason in report.judgement.reasons[:20]]
+    lines = [f"{report.verdict}  {_flat(report.title)}", f"  {_counts(report)}"]
+    lines += [f"  {_flat(reason)}" for reason in report.judgement.reasons[:20]]
+    lines += _patches(report)
     lines += _section(report, "worse", (Change.REGRESSED, Change.SUSPECT), evidence=True)
     lines += _section(report, "unanswered", (Change.UNANSWERED,), evidence=True)
     lines += _section(report, "flaky", (Change.FLAKY,), evidence=False)
@@ -26,14 +27,19 @@ def render(report: Report) -> str:
         lines += [f"  {test}: {'; '.join(reasons)}" for test, reasons in sorted(report.known.items())]
     lines += _difference_free(report)
     if report.trailers:
-        lines += ["", "trailers:", *(f"  {trailer}" for trailer in report.trailers)]
-    lines += ["", "how:", *(f"  {name}: {text}" for name, text in report.facts.items())]
-    lines += [f"  note: {note}" for note in report.notes]
+        lines += ["", "trailers:", *(f"  {_flat(trailer)}" for trailer in report.trailers)]
+    lines += ["", "how:", *(f"  {name}: {_flat(text)}" for name, text in report.facts.items())]
+    lines += [f"  note: {_flat(note)}" for note in report.notes]
     lines += [
         "",
         f"where to look: {report.run}/report.json, junit.xml, <lane>/{report.variant}/boot-*/console.log",
     ]
     return printable("\n".join(lines)) + "\n"
+
+
+def _flat(text: str) -> str:
+    """``text`` on one line: what came in a mail, or out of a compiler, must not pass for a line of ours."""
+    return " ".join(text.split())
 
 
 def _counts(report: Report) -> str:
@@ -44,6 +50,23 @@ def _counts(report: Report) -> str:
     return "; ".join(parts)
 
 
+def _patches(report: Report) -> list[str]:
+    """One line a patch, and what the compiler newly complains about."""
+    if not report.patches:
+        return []
+    lines = ["", f"patches: {len(report.patches)}"]
+    for patch in report.patches:
+        counts = ", ".join(f"{n} {o}" for o, n in sorted(patch.outcomes.items())) or "no test ran"
+        place = f"{patch.number}/{len(report.patches)}"
+        lines.append(f"  {place} {_flat(patch.title)}: {counts}")
+        lines.append(f"      {_flat(patch.how)} ({patch.seconds:.0f} s)" if patch.how else "      not built")
+        lines += [f"      new warning: {_flat(warning)}" for warning in patch.new_warnings]
+    between = [c for c in report.culprits if not c.still]
+    if between:
+        lines += ["", f"broken on the way: {len(between)}", *(f"  {c.test}: {c}" for c in between)]
+    return lines
+
+
 def _section(report: Report, title: str, changes: tuple[Change, ...], evidence: bool) -> list[str]:
     chosen = sorted((c for c in report.judgement.comparisons if c.change in changes), key=lambda c: c.id)
     if not chosen:
@@ -51,6 +74,8 @@ def _section(report: Report, title: str, changes: tuple[Change, ...], evidence: 
     lines = ["", f"{title}: {len(chosen)}"]
     for comparison in chosen:
         lines.append(f"  {comparison.id}: {comparison.reason}")
+        if culprit := report.culprit(comparison.id):
+            lines.append(f"    {culprit}")
         if evidence:
             lines += [f"      {line}" for line in _evidence(comparison)]
     return lines

@@ -1,27 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The emulated target: a QEMU guest whose PCI bus carries an NPU written in Python. Kernel in, Session out."""
+"""The emulated target: a QEMU guest whose PCI bus carries an NPU written in Python. Driver in, Session out."""
 
 from __future__ import annotations
 
 import base64
+import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import InfraError
+from harness.host.agent import Agent, AgentRefused, Event
 from harness.host.machine import Boot
 from harness.host.npu_control import NpuRefused
-from harness.host.payload import pack
-from harness.host.port import PortClosed
-from harness.host.vm import CARVEOUT_BASE, CARVEOUT_SIZE, MODES, NPU_ADDRESS, Machine
-from harness.model.kernel import Kernel
+from harness.host.payload import Payload
+from harness.host.snapshot import StateDamaged
+from harness.host.vm import CARVEOUT_BASE, CARVEOUT_SIZE, DRIVER_PARAMETERS, NPU_ADDRESS, Machine
 from harness.model.session import Lost, SessionLost, SuiteRequest
-from harness.model.variant import AddressMode, Variant
+from harness.model.variant import AddressMode
 
-GRACE_SECONDS = 20.0
-"""How much longer than a test's own limit the host waits before it calls the guest lost."""
+THAW_SECONDS = 30.0
+CLOCK_SECONDS = 10.0
+"""How far the clock of a restored guest may be from ours: the answer's way, on a busy machine."""
 
 ASKS = {
     "npu.script": "script",
@@ -33,80 +36,48 @@ ASKS = {
 """What a test may ask over the port, and the NPU's command for it."""
 
 
-@dataclass(frozen=True)
-class Guest:
-    """Where the emulated target finds what it needs: the leaves' package and the suite's folder."""
-
-    package: Path
-    suite: Path
-    hello_seconds: float
-
-
-class AgentRefused(InfraError):
-    """The guest's agent could not do what it was told."""
-
-
 class EmulatedSession:
-    """A booted guest with its agent waiting."""
+    """A running guest with its agent waiting."""
 
-    def __init__(self, boot: Boot, kernel: Kernel, variant: Variant, hello_seconds: float) -> None:
+    def __init__(self, boot: Boot, payload: Payload) -> None:
         self.boot = boot
-        self.kernel = kernel
-        self.variant = variant
+        self.payload = payload
+        self.release = ""
         self.build_id = ""
-        self._number = 0
+        self.agent = Agent(boot.port, self)
         self._seen_faults = 0
-        self.release = self._hello(hello_seconds)
 
-    def _receive(self, seconds: float, waited: str) -> dict[str, Any]:
-        """The next message, or the truth about why there is none."""
-        waited_for = 0.0
-        while waited_for < seconds:
-            try:
-                message = self.boot.port.receive(1.0)
-            except PortClosed:
-                raise self._lost(f"the port was closed while waiting for {waited}") from None
-            if message is not None:
-                return message
-            waited_for += 1.0
-            if not self.boot.alive():
-                raise self._lost(f"the guest went away while waiting for {waited}")
-        raise self._lost(f"waited {seconds:.0f} s in vain for {waited}")
+    def hello(self, seconds: float, tar: bytes) -> None:
+        """Wait for a kernel that boots, and send it what travels."""
+        self.release = self.agent.hello(seconds)
+        self.agent.upload(tar)
 
-    def _lost(self, waited: str) -> SessionLost:
+    def thaw(self) -> tuple[str, ...]:
+        """Wake a restored guest: clock, random numbers, and who it is. Returns what it drew. StateDamaged when the
+        guest is not what was saved."""
+        entropy = base64.b64encode(os.urandom(32)).decode()
+        try:
+            found = self.agent.command("thaw", THAW_SECONDS, time=time.time(), entropy=entropy)
+        except (SessionLost, AgentRefused) as error:
+            raise StateDamaged(f"the restored guest did not wake up: {_first_line(error)}") from error
+        self.release, self.build_id = str(found["release"]), str(found["build_id"])
+        if abs(time.time() - float(found["time"])) > CLOCK_SECONDS:
+            raise StateDamaged(f"the restored guest's clock says {found['time']}")
+        return tuple(map(str, found["random"]))
+
+    def alive(self) -> bool:
+        return self.boot.alive()
+
+    def mark(self) -> None:
+        self.boot.mark()
+
+    def lost(self, waited: str) -> SessionLost:
         silence = self.boot.silence(waited)
         return SessionLost(Lost(silence.ours, silence.evidence, silence.console))
 
     def _npu_gone(self, error: InfraError) -> SessionLost:
         """An NPU that does not answer us is the lab's fault, whatever the guest does meanwhile."""
         return SessionLost(Lost(True, error.message, self.console()))
-
-    def _hello(self, seconds: float) -> str:
-        message = self._receive(seconds, "a sign of life from the booting kernel")
-        while message.get("event") != "hello":
-            message = self._receive(seconds, "the guest's hello")
-        return str(message.get("release", ""))
-
-    def _command(self, name: str, wait: float, /, **arguments: object) -> Any:
-        """One command of the agent and its value, within ``wait`` seconds; an error of the agent is ours."""
-        self._number += 1
-        self._send({"cmd": name, "id": self._number, **arguments})
-        while True:
-            message = self._receive(wait, f"the answer to {name!r}")
-            if message.get("done") == self._number:
-                if "error" in message:
-                    raise AgentRefused(f"the guest's agent refused {name!r}: {str(message['error']).strip()}")
-                return message.get("value")
-
-    def _send(self, message: dict[str, Any], payload: bytes = b"") -> None:
-        try:
-            self.boot.port.send(message, payload)
-        except PortClosed as error:
-            raise self._lost(error.message) from None
-
-    def upload(self, payload: bytes) -> None:
-        """Answer the bootstrap: everything that travels, in one go."""
-        self._send({"put": len(payload)}, payload)
 
     def announce_device_table(self) -> None:
         """Tell the NPU where the IOMMU's tables are. A guest that dies meanwhile is lost, and not QEMU's monitor."""
@@ -115,89 +86,66 @@ class EmulatedSession:
         except InfraError as error:
             if self.boot.alive():
                 raise
-            raise self._lost(f"the guest went away after its hello ({error.message})") from error
+            raise self.lost(f"the guest went away after its hello ({error.message})") from error
+
+    def add_driver(self, timeout: float) -> None:
+        """Send the modules to a guest that has only its agent and the tests."""
+        tar = self.payload.driver()
+        self.agent.command("unpack", timeout, tar, size=len(tar))
 
     def load_driver(self, timeout: float) -> str:
         """Load the modules; in carveout mode give the driver its memory. Returns amdxdna's build-id."""
-        parameters = " ".join(MODES[self.variant.address_mode].driver)
-        names = [path.name for path in self.kernel.modules]
-        modules = [{"path": f"/run/xdna/modules/{n}", "params": parameters if n == names[-1] else ""} for n in names]
+        mode = self.payload.variant.address_mode
+        names = [path.name for path in self.payload.module.files]
+        modules = [
+            {"path": f"modules/{name}", "params": DRIVER_PARAMETERS[mode] if name == names[-1] else ""}
+            for name in names
+        ]
         try:
-            loaded = self._command("load", timeout, modules=modules)
+            loaded = self.agent.command("load", timeout, modules=modules, rescan=self.boot.state is not None)
         except AgentRefused as error:
             # The kernel said no: an unknown symbol, or the driver's own init. That is the patch's, not the lab's.
             raise SessionLost(Lost(False, f"the driver does not load: {error.message}", self.console())) from error
-        if self.variant.address_mode is AddressMode.CARVEOUT:
+        if mode is AddressMode.CARVEOUT:
             text = f"{CARVEOUT_SIZE:#x}@{CARVEOUT_BASE:#x}\n"
             self.put(f"/sys/kernel/debug/accel/{NPU_ADDRESS}/carveout", text.encode())
         self.build_id = str(loaded[-1].get("build_id", "")) if loaded else ""
         return self.build_id
 
-    def run(self, argv: Sequence[str], timeout: float = 60.0) -> tuple[int, str]:
-        value = self._command("run", timeout + GRACE_SECONDS, argv=list(argv), timeout=timeout)
-        return int(value["status"]), str(value["output"])
+    def settle(self, seconds: float) -> bool:
+        """Let the driver suspend its idle device; False when it does not within ``seconds``."""
+        return bool(self.agent.command("settle", seconds + 60, address=NPU_ADDRESS, seconds=seconds) == "suspended")
 
-    def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        self._command("put", 60.0, path=path, data=base64.b64encode(data).decode(), mode=mode)
+    def save(self, folder: Path) -> None:
+        """Save the guest into ``folder``; the session is over."""
+        self.boot.save(folder, {"release": self.release, "build_id": self.build_id})
+
+    def run(self, argv: Sequence[str], timeout: float = 60.0) -> tuple[int, str]:
+        return self.agent.run(argv, timeout)
+
+    def put(self, path: str, data: bytes, mode: int | None = None) -> None:
+        self.agent.put(path, data, mode)
 
     def get(self, path: str) -> bytes:
-        return base64.b64decode(self._command("get", 60.0, path=path))
+        return self.agent.get(path)
 
-    def suite(self, request: SuiteRequest) -> Iterator[Mapping[str, Any]]:
-        """Run tests; yields every event, answers what tests ask, and adds "fault" events of the emulation."""
-        self._number += 1
-        self.boot.mark()
-        self._send(
-            {
-                "cmd": "suite",
-                "id": self._number,
-                "tests": list(request.tests) if request.tests is not None else None,
-                "k": request.select or None,
-                "attempt": request.attempt,
-                "boot": request.boot,
-                "limit": request.limit,
-            }
-        )
-        while True:
-            message = self._receive(request.limit + GRACE_SECONDS, "a report from the suite")
-            if message.get("done") == self._number:
-                if "error" in message:
-                    raise InfraError(f"the suite did not run: {str(message['error']).strip()}")
-                return
-            if message.get("event") == "test-start":
-                self.boot.mark()
-            yield from self._event(message)
+    def suite(self, request: SuiteRequest) -> Iterator[Event]:
+        """Run tests; yields every event, and adds "fault" events of the emulation."""
+        return self.agent.suite(request)
 
-    def _event(self, message: dict[str, Any]) -> Iterator[Mapping[str, Any]]:
-        """Pass an event on, then acknowledge it, so that it is on disk before the guest goes on."""
-        sequence = message.get("seq")
-        if message.get("event") == "ask":
-            self._send({"ack": sequence, **self._answer(message)})
-            return
-        yield message
-        if message.get("event") == "test-end":
-            for fault in self._new_faults():
-                yield {
-                    **fault,
-                    "boot": message.get("boot"),
-                    "attempt": message.get("attempt"),
-                    "id": message.get("id"),
-                }
-        if sequence is not None:
-            self._send({"ack": sequence})
-
-    def _answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        command = ASKS.get(str(message.get("what")))
+    def answer(self, question: Event) -> dict[str, Any]:
+        """What a test asks the NPU."""
+        command = ASKS.get(str(question.get("what")))
         if command is None:
-            return {"error": f"nobody answers {message.get('what')!r} here"}
+            return {"error": f"nobody answers {question.get('what')!r} here"}
         try:
-            return {"value": self.boot.npu.request(command, **dict(message.get("args") or {}))}
+            return {"value": self.boot.npu.request(command, **dict(question.get("args") or {}))}
         except NpuRefused as error:
             return {"error": str(error)}
         except InfraError as error:
             raise self._npu_gone(error) from None
 
-    def _new_faults(self) -> list[dict[str, Any]]:
+    def faults(self, event: Event) -> list[Mapping[str, Any]]:
         """What the emulation met that it does not know, since the last look."""
         try:
             if int(self.boot.npu.request("state")["faults"]) <= self._seen_faults:
@@ -207,31 +155,64 @@ class EmulatedSession:
             raise self._npu_gone(error) from None
         faults = [entry for entry in log if entry.get("event") == "fault"]
         new, self._seen_faults = faults[self._seen_faults :], len(faults)
-        return [{"event": "fault", "what": str(fault.get("what", fault))} for fault in new]
+        place = {key: event.get(key) for key in ("boot", "attempt", "id")}
+        return [{"event": "fault", "what": str(fault.get("what", fault)), **place} for fault in new]
 
     def console(self) -> str:
         return self.boot.console()
-
-    def alive(self) -> bool:
-        return self.boot.alive()
 
     def capabilities(self) -> frozenset[str]:
         return frozenset({"npu-script", "root"})
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 @contextmanager
-def open_session(machine: Machine, kernel: Kernel, guest: Guest, folder: Path) -> Iterator[EmulatedSession]:
-    """Boot ``kernel`` on ``machine`` and hand over a session whose agent waits; the driver is not loaded yet.
+def boot_guest(
+    machine: Machine, payload: Payload, folder: Path, hello_seconds: float, live: list[Boot]
+) -> Iterator[EmulatedSession]:
+    """Boot the kernel and hand over a session whose agent waits; the driver is not loaded yet. On a machine without an
+    NPU only agent and tests are there. ``live`` lists it while it runs.
 
     Raises SessionLost when the kernel does not come up, InfraError when QEMU or the NPU does not.
     """
-    variant = machine.variant
-    payload = pack(kernel, guest.package, guest.suite, variant)
-    folder.mkdir(parents=True, exist_ok=True)
-    disk = folder / "payload.tar"
-    disk.write_bytes(payload)
-    with Boot(machine, folder, disk) as boot:
-        session = EmulatedSession(boot, kernel, variant, guest.hello_seconds)
-        session.upload(payload)
+    with _listed(Boot(machine, folder, _disk(payload, folder)), live) as boot:
+        session = EmulatedSession(boot, payload)
+        session.hello(hello_seconds, payload.whole() if machine.plugged else payload.common())
         session.announce_device_table()  # while the guest unpacks; the driver is not there yet
         yield session
+
+
+@contextmanager
+def restore_guest(
+    machine: Machine, payload: Payload, folder: Path, state: Path, live: list[Boot]
+) -> Iterator[EmulatedSession]:
+    """Go on with a saved guest, on the same machine with an NPU.
+
+    Raises StateDamaged when what was saved does not run, InfraError when QEMU or the NPU does not.
+    """
+    with _listed(Boot(replace(machine, plugged=True), folder, _disk(payload, folder), state), live) as boot:
+        session = EmulatedSession(boot, payload)
+        session.announce_device_table()  # before the driver can resume the device
+        yield session
+
+
+@contextmanager
+def _listed(boot: Boot, live: list[Boot]) -> Iterator[Boot]:
+    """Run a boot; while it runs it is in the list, so that somebody else can end it."""
+    live.append(boot)
+    try:
+        with boot:
+            yield boot
+    finally:
+        live.remove(boot)
+
+
+def _disk(payload: Payload, folder: Path) -> Path:
+    """The payload as a disk, for qemu.sh."""
+    folder.mkdir(parents=True, exist_ok=True)
+    disk = folder / "payload.tar"
+    disk.write_bytes(payload.whole())
+    return disk

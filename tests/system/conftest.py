@@ -108,25 +108,40 @@ class Edit:
 
 def mail(source: Source, subject: str, edits: Sequence[Edit]) -> str:
     """A patch mail as git format-patch writes it, with blob ids, made by editing the source by pattern."""
-    diffs = []
-    for edit in edits:
-        old = (source.path / edit.file).read_text()
-        new, count = re.subn(edit.pattern, edit.replacement, old, count=1, flags=re.S)
-        assert count == 1, f"{edit.pattern!r} is not in {edit.file}"
-        lines = difflib.unified_diff(
-            old.splitlines(keepends=True), new.splitlines(keepends=True), f"a/{edit.file}", f"b/{edit.file}"
+    return mails(source, [(subject, edits)])
+
+
+def mails(source: Source, patches: Sequence[tuple[str, Sequence[Edit]]]) -> str:
+    """A series as an mbox, each patch on top of the ones before."""
+    files: dict[str, str] = {}
+    written = []
+    for number, (subject, edits) in enumerate(patches, 1):
+        diffs = [_diff(source, edit, files) for edit in edits]
+        place = f"PATCH {number}/{len(patches)}" if len(patches) > 1 else "PATCH"
+        thread = abs(hash(patches[0][0])) % 10**8
+        reply = f"In-Reply-To: <{thread}-1-tester@example.org>\n" if number > 1 else ""
+        written.append(
+            f"From {'0' * 40} Mon Sep 17 00:00:00 2001\nFrom: A Tester <tester@example.org>\n"
+            f"Date: Sun, 1 Nov 2026 10:00:{number:02d} +0000\nSubject: [{place}] {subject}\n"
+            f"Message-ID: <{thread}-{number}-tester@example.org>\n{reply}"
+            f"To: dri-devel@example.org\n\nMade by a test.\n\nSigned-off-by: A Tester <tester@example.org>\n---\n\n"
+            + "".join(diffs)
+            + "-- \n2.40.0\n\n"
         )
-        ids = f"index {blob_id(old)[:12]}..{blob_id(new)[:12]} 100644\n"
-        diffs.append(f"diff --git a/{edit.file} b/{edit.file}\n{ids}{''.join(lines)}")
-    number = abs(hash(subject)) % 10**8
-    return (
-        f"From {'0' * 40} Mon Sep 17 00:00:00 2001\nFrom: A Tester <tester@example.org>\n"
-        f"Date: Sun, 1 Nov 2026 10:00:00 +0000\nSubject: [PATCH] {subject}\n"
-        f"Message-ID: <{number}-1-tester@example.org>\n"
-        f"To: dri-devel@example.org\n\nMade by a test.\n\nSigned-off-by: A Tester <tester@example.org>\n---\n\n"
-        + "".join(diffs)
-        + "-- \n2.40.0\n\n"
+    return "".join(written)
+
+
+def _diff(source: Source, edit: Edit, files: dict[str, str]) -> str:
+    """The diff of one edit; ``files`` holds what earlier edits left."""
+    old = files.get(edit.file) or (source.path / edit.file).read_text()
+    new, count = re.subn(edit.pattern, edit.replacement, old, count=1, flags=re.S)
+    assert count == 1, f"{edit.pattern!r} is not in {edit.file}"
+    files[edit.file] = new
+    lines = difflib.unified_diff(
+        old.splitlines(keepends=True), new.splitlines(keepends=True), f"a/{edit.file}", f"b/{edit.file}"
     )
+    ids = f"index {blob_id(old)[:12]}..{blob_id(new)[:12]} 100644\n"
+    return f"diff --git a/{edit.file} b/{edit.file}\n{ids}{''.join(lines)}"
 
 
 def blob_id(text: str) -> str:

@@ -50,12 +50,13 @@ def test_an_npu_killed_in_a_test_is_unknown(tmp_path: Path) -> None:
         KERNEL,
         "-k",
         "e01 or e02 or e16",
+        "--fresh",
         "--out",
         str(out),
     ]
     with subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         deadline = time.monotonic() + 1800
-        records = out / "head" / "emulated-npu4-sva-plain-cold" / "results.jsonl"
+        records = out / "head" / "emulated-npu4-sva-plain-restored" / "results.jsonl"
         while not (records.exists() and '"test-start"' in records.read_text()):
             assert time.monotonic() < deadline
             assert process.poll() is None, process.stdout.read() if process.stdout else ""
@@ -109,6 +110,27 @@ def test_without_its_host_buffer_handling_the_npu_fails_e22_to_e25(tmp_path: Pat
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    records = (out / "head" / "emulated-npu4-sva-plain-cold" / "results.jsonl").read_text()
+    records = (out / "head" / "emulated-npu4-sva-plain-restored" / "results.jsonl").read_text()
     failed = set(re.findall(r'"id": "[^"]*::(test_e\d\d)[^"]*", "outcome": "fail"', records))
     assert failed == set(HANDLED)
+
+
+def test_an_interrupted_run_blames_nobody_and_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    argv = [sys.executable, "-m", "harness.cli", "run", "--kernel", KERNEL, "-k", "e01 or e16 or l02", "--fresh"]
+    argv += ["--out", str(out)]
+    records = out / "head" / "emulated-npu4-sva-plain-restored" / "results.jsonl"
+    with subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        deadline = time.monotonic() + 1800
+        while not (records.exists() and '"test-start"' in records.read_text()):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        stopped = time.monotonic()
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert time.monotonic() - stopped < 15
+    assert '"LOST"' not in records.read_text()
+    again = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, timeout=900, check=False)
+    assert again.returncode == 0, again.stdout + again.stderr

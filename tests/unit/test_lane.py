@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 
 from harness.errors import InfraError
 from harness.formats.records import KERNEL_LOG
+from harness.host.snapshot import StateDamaged
 from harness.lane import Broken, LaneRun, Question
-from harness.model.kernel import Kernel, Profile
+from harness.model.kernel import Kernel, Module, Profile
 from harness.model.result import Outcome
-from harness.model.session import Lost, SessionLost, SuiteRequest
+from harness.model.session import Lost, SessionLost, Start, SuiteRequest
 from harness.model.variant import Variant
 from harness.plan import Cell
 
@@ -30,6 +32,7 @@ class ScriptedSession:
 
     def __init__(self, release: str, behave: Behaviour, device: bool = True) -> None:
         self.release = release
+        self.build_id = "b1d"
         self.behave = behave
         self.device = device
 
@@ -38,6 +41,9 @@ class ScriptedSession:
 
     def run(self, argv: Sequence[str], timeout: float = 60.0) -> tuple[int, str]:
         return (0 if self.device or argv[0] != "test" else 1), "dmesg text"
+
+    def settle(self, seconds: float) -> bool:
+        return True
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None: ...
 
@@ -78,18 +84,51 @@ class Lab:
         self.device = True
         self.dead_boots: list[Exception] = []
         self.boots = 0
+        self.starts: list[Start] = []
+        self.saved: set[Start] = set()
+        self.damaged = 0
+        self.cannot_save = ""
+        self.idle = True
+        self.ended = False
 
     @contextmanager
-    def open(self, folder: Path) -> Iterator[ScriptedSession]:
+    def open(self, folder: Path, start: Start) -> Iterator[ScriptedSession]:
         self.boots += 1
+        self.starts.append(start)
+        if start is not Start.COLD and self.damaged:
+            self.damaged -= 1
+            self.saved.discard(start)
+            raise StateDamaged("the saved guest is damaged")
         if self.dead_boots:
             raise self.dead_boots.pop(0)
-        yield ScriptedSession(self.release, self.behave, self.device)
+        session = ScriptedSession(self.release, self.behave, self.device)
+        session.settle = lambda seconds: self.idle  # type: ignore[method-assign]
+        yield session
+
+    def has(self, start: Start) -> bool:
+        return start is Start.COLD or start in self.saved
+
+    def make_kernel(self, folder: Path) -> None:
+        if self.cannot_save:
+            raise InfraError(self.cannot_save)
+        if self.dead_boots:
+            raise self.dead_boots.pop(0)
+        self.saved.add(Start.KERNEL)
+
+    def save_driver(self, session: object) -> None:
+        self.saved.add(Start.DRIVER)
+
+    def discard(self, start: Start) -> None:
+        self.saved.discard(start)
+
+    def end(self) -> None:
+        self.ended = True
 
 
-def lane(lab: Lab, folder: Path) -> LaneRun:
+def lane(lab: Lab, folder: Path, start: Start = Start.COLD) -> LaneRun:
     kernel = Kernel("key", "7.3.4-xdna-key", Profile.PLAIN, folder, (), folder, folder)
-    return LaneRun(kernel, folder, Question("heap", "", 60.0), lab.open)
+    module = Module("m", kernel, (), "b1d", "d", folder)
+    return LaneRun(module, folder, Question("heap", "", 60.0, start=start), lab)
 
 
 def outcomes(run: LaneRun) -> dict[str, Outcome]:
@@ -219,3 +258,97 @@ def test_a_driver_that_makes_no_device_fails_the_probe(tmp_path: Path) -> None:
     with pytest.raises(Broken):
         run.run(CELL)
     assert outcomes(run) == {"stage/boot": Outcome.PASS, "stage/probe": Outcome.LOST}
+
+
+def test_a_lane_saves_its_kernel_and_its_driver_and_starts_from_there(tmp_path: Path) -> None:
+    lab = Lab()
+    run = lane(lab, tmp_path, Start.DRIVER)
+    run.run(CELL)
+    assert lab.starts == [Start.KERNEL, Start.DRIVER]
+    assert set(outcomes(run).values()) == {Outcome.PASS}
+
+
+def test_a_repetition_loads_the_driver_again_and_one_about_the_log_boots(tmp_path: Path) -> None:
+    lab = Lab()
+    run = lane(lab, tmp_path, Start.DRIVER)
+    run.run(Cell("head", Variant(), 2, TESTS[:1]))
+    run.run(Cell("head", Variant(), 3, (KERNEL_LOG,)))
+    assert lab.starts == [Start.KERNEL, Start.COLD]
+
+
+def test_a_damaged_state_is_made_anew_once_and_then_given_up(tmp_path: Path) -> None:
+    lab = Lab()
+    lab.saved = {Start.KERNEL, Start.DRIVER}
+    lab.damaged = 1
+    run = lane(lab, tmp_path / "once", Start.DRIVER)
+    run.run(CELL)
+    assert lab.starts == [Start.DRIVER, Start.KERNEL, Start.DRIVER]
+    assert set(outcomes(run).values()) == {Outcome.PASS}
+
+    hopeless = Lab()
+    hopeless.damaged = 100
+    run = lane(hopeless, tmp_path / "never", Start.DRIVER)
+    run.run(CELL)
+    assert hopeless.starts[-1] is Start.COLD
+    assert set(outcomes(run).values()) == {Outcome.PASS}
+
+
+def test_a_full_disk_while_saving_means_cold_boots_and_no_verdict(tmp_path: Path) -> None:
+    lab = Lab()
+    lab.cannot_save = "only 3 MiB are free"
+    notes: list[str] = []
+    run = lane(lab, tmp_path, Start.DRIVER)
+    run.note = notes.append
+    run.run(CELL)
+    assert lab.starts == [Start.COLD]
+    assert "only 3 MiB are free" in notes[0]
+    assert set(outcomes(run).values()) == {Outcome.PASS}
+
+
+def test_a_driver_that_never_suspends_is_loaded_in_each_guest(tmp_path: Path) -> None:
+    lab = Lab()
+    lab.idle = False
+    run = lane(lab, tmp_path, Start.DRIVER)
+    run.run(CELL)
+    assert lab.starts == [Start.KERNEL, Start.KERNEL]
+    assert set(outcomes(run).values()) == {Outcome.PASS}
+
+
+def test_a_kernel_that_does_not_boot_is_lost_also_where_it_was_to_be_saved(tmp_path: Path) -> None:
+    lab = Lab()
+    lab.dead_boots = [SessionLost(KERNEL_GONE), SessionLost(KERNEL_GONE)]
+    run = lane(lab, tmp_path, Start.DRIVER)
+    with pytest.raises(Broken):
+        run.run(CELL)
+    assert outcomes(run) == {"stage/boot": Outcome.LOST}
+
+
+def test_a_restored_guest_with_another_driver_is_made_anew(tmp_path: Path) -> None:
+    lab = Lab()
+    lab.saved = {Start.KERNEL, Start.DRIVER}
+    run = lane(lab, tmp_path, Start.DRIVER)
+    run.module = replace(run.module, build_id="other")
+    with pytest.raises(Broken):
+        run.run(CELL)
+    assert lab.starts == [Start.DRIVER, Start.KERNEL, Start.KERNEL, Start.COLD, Start.COLD]
+    assert outcomes(run)["stage/probe"] is Outcome.ERROR
+
+
+def test_groups_of_one_lane_keep_their_tests_apart(tmp_path: Path) -> None:
+    lab = Lab()
+    run = lane(lab, tmp_path)
+    for group in ("test_x.py", "test_y.py"):
+        run.run(Cell("head", Variant(), group=group))
+    assert lab.boots == 2
+
+
+def test_a_lane_that_is_stopped_starts_no_other_guest(tmp_path: Path) -> None:
+    def behave(test: str) -> str:
+        run.stop()
+        return "npu"
+
+    lab = Lab(behave)
+    run = lane(lab, tmp_path)
+    with pytest.raises(Broken):
+        run.run(CELL)
+    assert (lab.boots, lab.ended) == (1, True)

@@ -14,7 +14,17 @@ from harness.model.result import Outcome, Result
 from harness.model.series import Patch, Series
 from harness.model.tree import Source
 from harness.model.variant import Variant
-from harness.plan import Cell, check_job, is_merged, plan, repetitions, version_key
+from harness.plan import (
+    Cell,
+    check_job,
+    first_cells,
+    is_merged,
+    longest_first,
+    plan,
+    repetitions,
+    version_key,
+    workers,
+)
 
 KERNEL = Source("debian:7.3", "linux 7.3.4", "7.3.4", "k", Path("/k"))
 OLD = Source("debian:7.1", "linux 7.1.13", "7.1.13", "o", Path("/o"))
@@ -82,12 +92,46 @@ def test_repetitions_ask_each_lane_what_it_still_owes() -> None:
     base = LaneResults((Result(test, Outcome.PASS),))
     head = LaneResults((Result(test, Outcome.FAIL),))
     variant = Variant()
-    assert repetitions(base, head, variant, 2, 5) == [
+    assert repetitions(base, {"head": head}, variant, 2, 5) == [
         Cell("base", variant, 2, (test,)),
         Cell("head", variant, 2, (test,)),
     ]
     head = LaneResults((Result(test, Outcome.FAIL), Result(test, Outcome.FAIL, attempt=2)))
     base = LaneResults((Result(test, Outcome.PASS), Result(test, Outcome.PASS, attempt=2)))
-    assert repetitions(base, head, variant, 3, 5) == [Cell("base", variant, 3, (test,))]
-    assert repetitions(base, head, variant, 6, 5) == []
-    assert repetitions(base, base, variant, 3, 5) == []
+    assert repetitions(base, {"head": head}, variant, 3, 5) == [Cell("base", variant, 3, (test,))]
+    assert repetitions(base, {"head": head}, variant, 6, 5) == []
+    assert repetitions(base, {"head": base}, variant, 3, 5) == []
+
+
+def test_every_lane_that_looks_worse_is_asked_again() -> None:
+    one, other = "test_x.py::test_a", "test_x.py::test_b"
+    base = LaneResults((Result(one, Outcome.PASS), Result(other, Outcome.PASS)))
+    early = LaneResults((Result(one, Outcome.FAIL), Result(other, Outcome.PASS)))
+    head = LaneResults((Result(one, Outcome.FAIL), Result(other, Outcome.FAIL)))
+    cells = repetitions(base, {"patch-1": early, "head": head}, Variant(), 2, 5)
+    assert {cell.lane: set(cell.tests or ()) for cell in cells} == {
+        "base": {one, other},
+        "patch-1": {one},
+        "head": {one, other},
+    }
+
+
+def test_each_file_of_the_suite_gets_guests_of_its_own_where_these_are_cheap() -> None:
+    files = ["test_a.py", "test_b.py"]
+    restored, cold = Job(kernel="k"), Job(kernel="k", start="cold")
+    assert [cell.group for cell in first_cells(restored, "head", files)] == files
+    assert [cell.group for cell in first_cells(cold, "head", files)] == [""]
+    assert [cell.group for cell in first_cells(Job(kernel="k", select="e01"), "head", files)] == [""]
+
+
+def test_the_longest_group_starts_first_and_an_unknown_one_before_it() -> None:
+    cells = [Cell("head", Variant(), group=name) for name in ("short", "long", "new")]
+    assert [c.group for c in longest_first(cells, {"short": 1.0, "long": 9.0})] == ["new", "long", "short"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "cores", "free", "cells", "expected"),
+    [(0, 2, 20000, 9, 2), (0, 8, 5000, 9, 2), (0, 8, 100, 9, 1), (3, 1, 100, 9, 3), (0, 8, 50000, 2, 2)],
+)
+def test_as_many_guests_as_cores_and_memory_carry(asked: int, cores: int, free: int, cells: int, expected: int) -> None:
+    assert workers(asked, cores, free, 2200, cells) == expected

@@ -7,7 +7,10 @@ from harness.engines.seed import (
     Seed,
     changed,
     choose,
+    headers,
+    hiding,
     is_doubtful,
+    only_lists_objects,
     orphans,
     runs_at_build,
     shadows,
@@ -106,3 +109,59 @@ def test_whether_the_seed_had_a_file() -> None:
     assert not one.had(CTX, in_source=True)
     assert one.had(MAKEFILE, in_source=True)
     assert not one.had(MAKEFILE, in_source=False)
+
+
+def test_the_names_of_headers_once_read_tell_the_same() -> None:
+    cmd = (
+        b"deps_x := \\\n  /src/include/drm/gem.h \\\n  /src/include/last.h\n  $(wildcard /build/own.h)\n  /src/a.c \\\n"
+    )
+    known = headers([cmd, b""])
+    assert known == {"gem.h", "last.h", "own.h"}
+    assert hiding(["drivers/accel/amdxdna/gem.h", "drivers/accel/amdxdna/em.h", "x/a.c"], known) == (
+        "drivers/accel/amdxdna/gem.h",
+    )
+
+
+LIST = "# about\nnpu-y := \\\n\ta.o \\\n\tb.o\n\nnpu-$(CONFIG_X) += sub/c-d.o\nobj-$(CONFIG_NPU) = npu.o\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("b.o", "b.o \\\n\tnew.o"),
+        ("\ta.o \\\n", ""),
+        ("obj-", "npu-$(CONFIG_Y) += y.o\nobj-"),
+        ("# about", "# about something else"),
+    ],
+)
+def test_a_makefile_may_list_other_objects(old: str, new: str) -> None:
+    assert LIST.replace(old, new) != LIST
+    assert only_lists_objects(LIST, LIST.replace(old, new), "npu")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "obj-y += evil.o",
+        "obj-m += other.o",
+        "ccflags-y += -DX",
+        "npu-y += $(shell id).o",
+        "npu-y += ../other/x.o",
+        "npu-y += /etc/x.o",
+        "npu-y += a.o # $(shell id)",
+        "npu-m += a.o",
+        "npuxy += a.o",
+        "other-y += a.o",
+        "x := $(shell echo '#'; id)",
+        "\t# $(shell id)",
+        "npu-y += a.o; id",
+        "include x",
+    ],
+)
+def test_any_other_word_in_a_makefile_may_do_anything(line: str) -> None:
+    assert not only_lists_objects(LIST, f"{LIST}{line}\n", "npu")
+    assert not only_lists_objects(f"{LIST}{line}\n", LIST, "npu")
+
+
+def test_what_follows_a_number_sign_counts_too() -> None:
+    assert not only_lists_objects(f"{LIST}x := $(shell echo '#')\n", f"{LIST}x := $(shell echo '#'; id)\n", "npu")

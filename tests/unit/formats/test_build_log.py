@@ -9,6 +9,7 @@ from harness.formats.build_log import (
     source_is_unclean,
     steps,
     warnings,
+    warnings_by_step,
 )
 
 FILE = "drivers/accel/amdxdna/aie2_ctx.c"
@@ -111,3 +112,19 @@ def test_steps_are_counted() -> None:
 def test_hostile_lines_do_not_take_for_ever() -> None:
     assert first_error(("a:" * 20000 + "\n") * 3 + "\x1b[2J" * 1000) is None
     assert warnings("x" * 200000 + ": warning") == ()
+
+
+def test_a_warning_belongs_to_the_step_that_it_stands_under() -> None:
+    log = (
+        "make[1]: Entering directory '/obj'\n  CC [M]  a.o\n"
+        "In file included from /src/x/a.c:3:\n"
+        "/src/x/own.h:9:12: warning: 'f' defined but not used [-Wunused-function]\n"
+        f"/src/{FILE}:4:1: warning: b\n/src/{FILE}:2:1: warning: a\n  CC [M]  sub/b.o\n"
+        "  MODPOST Module.symvers\nWARNING: modpost: missing MODULE_DESCRIPTION() in npu.o\n"
+    )
+    assert warnings_by_step(log) == {
+        "a.o": (f"{FILE}: a", f"{FILE}: b", "x/own.h: 'f' defined but not used [-Wunused-function]"),
+        "sub/b.o": (),
+        "Module.symvers": ("missing MODULE_DESCRIPTION() in npu.o",),
+    }
+    assert warnings_by_step("make: Nothing to be done\n") == {}

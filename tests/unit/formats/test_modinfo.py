@@ -3,7 +3,16 @@ import struct
 
 import pytest
 
-from harness.formats.modinfo import NotAModule, depends_of, load_order, modinfo, section
+from harness.formats.modinfo import (
+    NotAModule,
+    build_id,
+    depends_of,
+    load_order,
+    modinfo,
+    section,
+    versions,
+    wrong_versions,
+)
 
 
 def elf(sections: dict[str, bytes]) -> bytes:
@@ -63,3 +72,39 @@ def test_a_missing_module_is_named() -> None:
 def test_a_circle_is_named() -> None:
     with pytest.raises(NotAModule, match="a -> b -> a"):
         load_order("a", {"a": ("b",), "b": ("a",)})
+
+
+def note(content: bytes, size: int | None = None) -> bytes:
+    return elf({".note.gnu.build-id": struct.pack("<III", 4, size or len(content), 3) + b"GNU\0" + content})
+
+
+def wants(**symbols: int) -> bytes:
+    entries = [struct.pack("<Q", crc) + name.encode().ljust(56, b"\0") for name, crc in symbols.items()]
+    return elf({"__versions": b"".join(entries)})
+
+
+def test_the_build_id_is_read() -> None:
+    assert build_id(note(bytes(range(20)))) == bytes(range(20)).hex()
+
+
+@pytest.mark.parametrize("damaged", [note(b"abcd", 20), note(b""), elf({".note.gnu.build-id": b"GNU"}), elf({})])
+def test_a_damaged_build_id_proves_nothing(damaged: bytes) -> None:
+    with pytest.raises(NotAModule):
+        build_id(damaged)
+
+
+SYMVERS = "0x0000000a\tprintk\tvmlinux\tEXPORT_SYMBOL\t\n0xffffffff\tdrm_open\tdrivers/gpu/drm/drm\tEXPORT_SYMBOL\tNS\n"
+
+
+def test_the_versions_a_module_wants() -> None:
+    assert versions(wants(printk=10, drm_open=0xFFFFFFFF)) == {"printk": 10, "drm_open": 0xFFFFFFFF}
+    assert versions(module("")) == {}
+    assert wrong_versions(wants(printk=10, drm_open=0xFFFFFFFF), SYMVERS) == []
+
+
+def test_a_symbol_of_another_version_or_of_none_is_wrong() -> None:
+    assert wrong_versions(wants(printk=11, drm_open=0xFFFFFFFF, gone=1), SYMVERS) == ["gone", "printk"]
+
+
+def test_a_list_of_versions_that_a_stranger_wrote_is_no_traceback() -> None:
+    assert wrong_versions(wants(printk=10), "evil\tprintk\n\n0x\tprintk\n") == ["printk"]

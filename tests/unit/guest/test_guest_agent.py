@@ -85,7 +85,7 @@ class Host:
 def host(tmp_path: Path) -> Iterator[Host]:
     guest_end, host_end = socket.socketpair()
     agent = Agent(Port(guest_end.fileno()), tmp_path)
-    thread = threading.Thread(target=agent.serve)
+    thread = threading.Thread(target=agent.live)
     with guest_end, host_end:
         thread.start()
         host = Host(host_end)

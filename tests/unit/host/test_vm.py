@@ -53,7 +53,7 @@ def test_a_panic_ends_qemu_in_every_mode(mode: AddressMode) -> None:
 
 def test_the_debug_kernel_gets_more_memory() -> None:
     debug = replace(MACHINE, variant=Variant(profile=Profile.DEBUG))
-    assert option(qemu_argv(debug), "-m") == ["3072M"]
+    assert option(qemu_argv(debug), "-m") == ["3712M"]
 
 
 def test_script_repeats_the_boot_with_a_console() -> None:
@@ -64,3 +64,23 @@ def test_script_repeats_the_boot_with_a_console() -> None:
     assert "'/opt/q e/qemu'" in script
     assert "/SOCKETS" not in script
     assert '"$sockets"/npu' in script
+
+
+def test_what_a_saved_guest_depends_on_is_the_same_for_every_mode_and_npu() -> None:
+    line = MACHINE.saved_line()
+    for mode in AddressMode:
+        for npu in ("npu1", "npu4"):
+            other = replace(MACHINE, variant=replace(MACHINE.variant, npu=npu, address_mode=mode))
+            assert other.saved_line() == line
+    assert replace(MACHINE, image=Path("/another/bzImage")).saved_line() != line
+    assert replace(MACHINE, variant=Variant(profile=Profile.DEBUG)).saved_line() != line
+
+
+def test_a_restored_guest_has_its_npu_and_waits_for_its_state() -> None:
+    saved, restored = (qemu_argv(replace(MACHINE, plugged=plug, incoming=plug)) for plug in (False, True))
+    assert not any("vfio-user-pci" in word for word in saved)
+    assert any("vfio-user-pci" in word for word in restored)
+    assert "-incoming" in restored
+    script = qemu_script("python", replace(MACHINE, incoming=True, memory="/proc/self/fd/9"), Path("/p"))
+    assert "-incoming" not in script
+    assert "/proc/self/fd" not in script

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from harness.model.blame import Culprit
 from harness.model.judge import ATTEMPTS, LaneResults, judge
-from harness.model.report import LaneReport, Report
+from harness.model.report import LaneReport, PatchReport, Report
 from harness.model.result import Outcome, Result
 from harness.reporters import data, junit, text
 
@@ -51,6 +53,31 @@ def test_text_says_verdict_then_worse_then_better_then_where(bad: Report) -> Non
     assert "test_x.py::test_a" in said
     assert "\x1b" not in said
     assert "\u202e" not in said
+
+
+def test_what_comes_from_outside_cannot_add_a_line(bad: Report) -> None:
+    forged = "x\n\nGOOD  all is well\r\nreally\u2028GOOD"
+    patch = PatchReport(1, forged, f"built {forged}", 1.0, (forged, "x.c:1:\n\twarning: unused"), {"PASS": 1})
+    hostile = replace(
+        bad, title=forged, patches=(patch,), trailers=(forged,), notes=(forged,), facts={"series": forged}
+    )
+    said = text.render(hostile).splitlines()
+    assert [line for line in said if "GOOD  " in line or line.startswith(("GOOD", "really"))] == []
+    assert len([line for line in said if "all is well" in line]) == 7
+    assert "      new warning: x.c:1: warning: unused" in said
+
+
+def test_text_names_what_was_broken_on_the_way(bad: Report) -> None:
+    found = (
+        Culprit("test_x.py::test_same", (1,), (2,), False, 3),
+        Culprit("test_x.py::test_c", (2,), (), None, 3),
+        Culprit("test_x.py::test_a", (3,), (), True, 3),
+    )
+    patches = tuple(PatchReport(n, f"patch {n}", "", 0.0, (), {}) for n in (1, 2, 3))
+    said = text.render(replace(bad, culprits=found, patches=patches))
+    assert "broken on the way: 2\n  test_x.py::test_same: introduced by 1/3, fixed by 2/3\n" in said
+    assert "  test_x.py::test_c: introduced by 2/3; nobody knows whether it is there at 3/3\n" in said
+    assert "    introduced by 3/3, still there at 3/3\n" in said
 
 
 def test_json_has_the_lists(bad: Report) -> None:

@@ -15,13 +15,17 @@ import pytest
 from harness.errors import InfraError
 from harness.host.machine import Boot, Silence
 from harness.host.npu_control import NpuRefused
+from harness.host.payload import Payload
 from harness.host.port import MAX_LINE, Port
-from harness.model.kernel import Kernel, Profile
+from harness.host.snapshot import StateDamaged
+from harness.model.kernel import Kernel, Module, Profile
 from harness.model.session import SessionLost, SuiteRequest
 from harness.model.variant import Variant
 from harness.targets.emulated import EmulatedSession
 
 KERNEL = Kernel("k", "7.3.4-xdna-k", Profile.PLAIN, Path("i"), (Path("amdxdna.ko"),), Path("b"), Path("l"))
+PAYLOAD = Payload(Module("m", KERNEL, (Path("amdxdna.ko"),), "", "", Path("l")), Path("p"), Path("s"), Variant())
+TAR = b"tar"
 HELLO = {"event": "hello", "release": "7.3.4-xdna-k", "uptime": 3.1}
 TEST = "test_x.py::test_a"
 
@@ -49,6 +53,7 @@ class FakeBoot:
         self.port = Port(ours)
         self.npu = FakeNpu()
         self.running = True
+        self.state: Path | None = None
         self.guest = theirs.makefile("rwb")
         self.raw = theirs
 
@@ -76,7 +81,11 @@ class FakeBoot:
 
 def session(boot: FakeBoot) -> EmulatedSession:
     boot.say(HELLO)
-    return EmulatedSession(cast(Boot, boot), KERNEL, Variant(), 5.0)
+    opened = EmulatedSession(cast(Boot, boot), PAYLOAD)
+    opened.hello(5.0, TAR)
+    assert boot.hear() == {"put": len(TAR)}
+    assert boot.guest.read(len(TAR)) == TAR
+    return opened
 
 
 def event(name: str, sequence: int, **fields: object) -> dict[str, Any]:
@@ -213,7 +222,7 @@ def test_a_closed_port_is_a_lost_guest() -> None:
 def test_a_silent_guest_is_lost_within_its_limit() -> None:
     boot = FakeBoot()
     with pytest.raises(SessionLost, match="1 s in vain"):
-        EmulatedSession(cast(Boot, boot), KERNEL, Variant(), 1.0)
+        EmulatedSession(cast(Boot, boot), PAYLOAD).hello(1.0, TAR)
 
 
 def test_an_agent_that_refuses_is_our_error() -> None:
@@ -223,3 +232,37 @@ def test_an_agent_that_refuses_is_our_error() -> None:
     with pytest.raises(InfraError, match="no such file"):
         opened.get("/nowhere")
     guest.join(5)
+
+
+def wake(boot: FakeBoot, clock: float) -> None:
+    heard = boot.hear()
+    assert len(heard["entropy"]) > 40
+    value = {"release": "7.3.4-xdna-k", "build_id": "b1d", "time": heard["time"] + clock, "random": ["a", "b"]}
+    boot.say({"done": heard["id"], "value": value})
+
+
+def test_a_restored_guest_says_who_it_is_and_gets_clock_and_entropy() -> None:
+    boot = FakeBoot()
+    opened = EmulatedSession(cast(Boot, boot), PAYLOAD)
+    guest = run_guest(lambda: wake(boot, 0.5))
+    assert opened.thaw() == ("a", "b")
+    guest.join(5)
+    assert (opened.release, opened.build_id) == ("7.3.4-xdna-k", "b1d")
+
+
+def test_a_restored_guest_whose_clock_stands_still_is_not_believed() -> None:
+    boot = FakeBoot()
+    opened = EmulatedSession(cast(Boot, boot), PAYLOAD)
+    guest = run_guest(lambda: wake(boot, -3600.0))
+    with pytest.raises(StateDamaged, match="clock"):
+        opened.thaw()
+    guest.join(5)
+
+
+def test_a_guest_that_dies_while_it_is_restored_is_a_damaged_state() -> None:
+    boot = FakeBoot()
+    opened = EmulatedSession(cast(Boot, boot), PAYLOAD)
+    boot.guest.close()
+    boot.raw.close()
+    with pytest.raises(StateDamaged, match="did not wake up"):
+        opened.thaw()

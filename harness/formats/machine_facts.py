@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a machine says of itself before it is asked anything else, and why it may not do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PROBE = """\
+echo "release $(uname -r)"
+echo "boot $(cat /proc/sys/kernel/random/boot_id)"
+echo "taint $(cat /proc/sys/kernel/tainted)"
+echo "uid $(id -u)"
+[ "$(id -u)" = 0 ] || { sudo -n true 2>/dev/null && echo "sudo yes"; }
+python3 -s -c 'import sys; from importlib.util import find_spec as f
+print("python", "%d.%d" % sys.version_info[:2]); print("pytest", "yes" if f("pytest") else "no")' 2>/dev/null
+:
+"""
+"""A sh script; its output is what :func:`read` reads."""
+OLDEST_PYTHON = (3, 11)
+_TAINT_DIE = 1 << 7
+"""Documentation/admin-guide/tainted-kernels: the kernel died recently, it met an oops or a BUG."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """``root`` is what a command must begin with to run as root; None: it cannot. ``python``: (0, 0) where none is."""
+
+    release: str
+    boot_id: str
+    oopsed: bool
+    root: str | None
+    python: tuple[int, ...]
+    pytest: bool
+
+
+def read(output: str) -> Facts:
+    """The probe's output; what is missing or mangled reads as not there."""
+    said = {key: value.strip() for key, _, value in (line.partition(" ") for line in output.splitlines())}
+    taint, python = said.get("taint", ""), said.get("python", "").split(".")
+    root = "" if said.get("uid") == "0" else "sudo -n " if said.get("sudo") == "yes" else None
+    return Facts(
+        said.get("release", ""),
+        said.get("boot", ""),
+        taint.isdecimal() and bool(int(taint) & _TAINT_DIE),
+        root,
+        tuple(int(part) for part in python) if all(part.isdecimal() for part in python) else (0, 0),
+        said.get("pytest") == "yes",
+    )
+
+
+def unfit(facts: Facts, release: str) -> tuple[str, str] | None:
+    """Why the suite cannot run there on this kernel, and what to do; None when it can."""
+    if not facts.release or not facts.boot_id:
+        return "does not say what it runs", "it must be a Linux machine with a POSIX shell"
+    if facts.release != release:
+        return (
+            f"runs {facts.release}, not {release}",
+            "install and boot that kernel; this target does neither yet",
+        )
+    if facts.oopsed:
+        return "has a kernel that died in part (an oops or BUG)", "boot it anew; this target does not yet"
+    if facts.python < OLDEST_PYTHON or not facts.pytest:
+        oldest = ".".join(map(str, OLDEST_PYTHON))
+        return f"has no Python {oldest} with pytest", "install python3 and python3-pytest there"
+    if facts.root is None:
+        return "lets this user load no driver", "log in as root, or allow sudo without a password"
+    return None

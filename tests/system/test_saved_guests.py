@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A saved guest that is not what was saved, does not run or cannot be saved is noticed, and never becomes a verdict.
+
+XDNA_HARNESS_RESTORES=200 restores as often in a row as that, on the plain kernel.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from conftest import KERNEL, Edit, Harness, Plant, Ran
+from harness.engines.module import Modules
+from harness.guests import Guests
+from harness.host.data import data_folder
+from harness.host.guest_memory import prove
+from harness.host.sandbox import Sandbox
+from harness.host.snapshot import StateDamaged
+from harness.host.store import Store
+from harness.host.trees import make_tree
+from harness.lab import Lab
+from harness.model.kernel import Profile
+from harness.model.session import Start
+from harness.model.tree import Source
+from harness.model.variant import AddressMode, Variant
+
+DRIVER = "drivers/accel/amdxdna"
+RESTORES = int(os.environ.get("XDNA_HARNESS_RESTORES", "10"))
+ONE = "test_e01"
+NEVER_IDLE = Edit(
+    f"{DRIVER}/amdxdna_pm.c", r"(\tpm_runtime_use_autosuspend\(dev\);\n)", r"\1\tpm_runtime_get_noresume(dev);\n"
+)
+
+pytestmark = [pytest.mark.kernel, pytest.mark.qemu]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """The user's cache, but for saved guests and answers, which are this test's own."""
+    private = Store(tmp_path / "cache" / "xdna-harness")
+    private.root.mkdir(parents=True)
+    for path in Store().root.iterdir():
+        if path.name not in ("guests", "results"):
+            (private.root / path.name).symlink_to(path)
+    return private
+
+
+@pytest.fixture
+def guests(source: Source, store: Store) -> Guests:
+    """The source's own driver, its guests not saved yet."""
+    user = Store()
+    module = Modules(user, Sandbox.detect(), data_folder("jobs") / "kconfig").build(
+        make_tree(source, (), user), Profile.PLAIN
+    )
+    return Lab.prepare(user).guests(module, Variant(), 120.0, store)
+
+
+def make(guests: Guests, folder: Path) -> None:
+    guests.make_kernel(folder / "kernel")
+    with guests.open(folder / "driver", Start.KERNEL) as session:
+        session.load_driver(60)
+        assert session.settle(20)
+        guests.save_driver(session)
+
+
+def entry(guests: Guests, start: Start) -> Path:
+    return guests.store.path("guests", guests._keys[start])
+
+
+def test_restores_in_a_row_each_draw_their_own_and_know_the_time(guests: Guests, tmp_path: Path) -> None:
+    make(guests, tmp_path)
+    for _ in range(RESTORES):
+        with guests.open(tmp_path / "again", Start.DRIVER) as session:  # thaw() proves clock and random numbers
+            assert session.release == guests.payload.module.kernel.release
+            assert session.build_id == guests.payload.module.build_id
+            code = "import os, time; os.open('/dev/accel/accel0', 2); print(time.time())"
+            status, said = session.run(["python3", "-c", code])
+            assert status == 0, said
+            assert abs(float(said) - time.time()) < 30
+
+
+def test_one_saved_kernel_serves_every_mode_and_npu(guests: Guests, tmp_path: Path) -> None:
+    guests.make_kernel(tmp_path / "kernel")
+    lab, payload = Lab.prepare(Store()), guests.payload
+    for number, (mode, npu) in enumerate([(AddressMode.CARVEOUT, "npu4"), (AddressMode.FORCE_IOVA, "npu5")]):
+        other = lab.guests(payload.module, Variant(npu=npu, address_mode=mode), 120.0, guests.store)
+        assert other.has(Start.KERNEL)
+        with other.open(tmp_path / str(number), Start.KERNEL) as session:
+            assert session.load_driver(60) == payload.module.build_id
+
+
+@pytest.mark.parametrize("start", [Start.KERNEL, Start.DRIVER])
+@pytest.mark.parametrize("damage", ["cut", "changed", "devices", "gone"])
+def test_a_damaged_state_is_noticed_and_thrown_away(guests: Guests, tmp_path: Path, start: Start, damage: str) -> None:
+    folder = entry(guests, start)
+    folder.mkdir(parents=True)
+    (folder / "memory").write_bytes(bytes(8192) + b"data" * 2048)
+    (folder / "devices").write_bytes(b"stream")
+    if damage != "gone":
+        (folder / "state.json").write_text(
+            '{"proofs": {"memory": {"size": 1, "data": 1, "checksum": 1},'
+            ' "devices": {"size": 6, "data": 6, "checksum": 1}}}'
+        )
+    with pytest.raises(StateDamaged), guests.open(tmp_path / "x", start):
+        pass
+    assert not folder.exists()
+
+
+@pytest.fixture
+def job(harness: Harness, store: Store) -> tuple[Harness, dict[str, str]]:
+    return harness, {"XDG_CACHE_HOME": str(store.root.parent)}
+
+
+def saved(store: Store) -> list[Path]:
+    return sorted(path for path in (store.root / "guests").iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def answers(ran: Ran) -> dict[str, str]:
+    return {r["id"]: r["outcome"] for r in ran.report["lanes"]["head"]["results"] if ONE in r["id"]}
+
+
+@pytest.mark.parametrize("damage", ["memory cut", "a page changed", "devices cut", "devices of another machine"])
+def test_a_run_on_a_damaged_state_makes_it_anew(job: tuple[Harness, dict[str, str]], store: Store, damage: str) -> None:
+    harness, env = job
+    first = harness("run", "--kernel", KERNEL, "-k", ONE, env=env)
+    assert first.status == 0, first
+    for folder in saved(store):
+        if damage == "memory cut":
+            os.truncate(folder / "memory", 1 << 20)
+        elif damage == "a page changed":
+            with (folder / "memory").open("r+b") as stream:
+                stream.seek(os.lseek(stream.fileno(), 64 << 20, os.SEEK_DATA))
+                stream.write(os.urandom(64))
+        elif damage == "devices cut":
+            os.truncate(folder / "devices", 1000)
+        else:  # whole by its papers, and yet not what this QEMU can run
+            (folder / "devices").write_bytes(b"QEVM" + os.urandom(5000))
+            proofs = {name: asdict(prove(folder / name)) for name in ("memory", "devices")}
+            (folder / "state.json").write_text(json.dumps({"proofs": proofs, "facts": {}}))
+    again = harness("run", "--kernel", KERNEL, "-k", ONE, "--fresh", env=env)
+    assert again.status == 0, again
+    assert answers(again) == answers(first)
+    assert "made anew" in again.stdout
+
+
+def test_a_full_disk_while_saving_means_cold_boots(source: Source, harness: Harness, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small disk")
+    cache = tmp_path / "cache" / "xdna-harness"
+    cache.mkdir(parents=True)
+    for path in Store().root.iterdir():
+        if path.name not in ("guests", "results"):
+            (cache / path.name).symlink_to(path)
+    (cache / "guests").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(cache / "guests")], check=True)
+    try:
+        ran = harness("run", "--kernel", KERNEL, "-k", ONE, env={"XDG_CACHE_HOME": str(cache.parent)})
+    finally:
+        subprocess.run(["umount", str(cache / "guests")], check=True)
+    assert ran.status == 0, ran
+    assert "guests start cold from now on" in ran.stdout
+    assert "64 MiB are free" in ran.stdout
+
+
+def test_a_driver_that_never_suspends_is_tested_all_the_same(harness: Harness, plant: Plant) -> None:
+    ran = harness("run", plant("never idle", NEVER_IDLE), "--kernel", KERNEL, "-k", "test_e01 or test_e02")
+    assert "does not suspend its idle device" in ran.stdout, ran
+    assert ran.status == 0, ran
+
+
+def test_a_change_of_nothing_needs_no_run(harness: Harness, plant: Plant) -> None:
+    comment = Edit(f"{DRIVER}/amdxdna_gem.c", r"\Z", "/* the end */\n")
+    ran = harness("run", plant("say where it ends", comment), "--kernel", KERNEL, "-k", ONE)
+    assert ran.status == 0, ran
+    assert "bit for bit the driver of base: not run" in ran.stdout
