@@ -45,12 +45,11 @@ def reach(target: str, environ: Mapping[str, str] = os.environ) -> Reach:
     user, _, name = target.rpartition("@")
     try:
         config = paramiko.SSHConfig.from_path(str(path)) if named or path.exists() else paramiko.SSHConfig()
-        found: Mapping[str, Any] = config.lookup(name)
+        return read(name, user, config.lookup(name), path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint=f"{CONFIG} names it") from error
     except (paramiko.SSHException, ImportError, ValueError) as error:
         raise UsageError(f"{path}: {error}", hint=f"mend it, or name a simpler file in {CONFIG}") from error
-    return read(name, user, found, path)
 
 
 def read(name: str, user: str, found: Mapping[str, Any], path: Path) -> Reach:

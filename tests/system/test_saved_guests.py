@@ -169,7 +169,7 @@ def test_a_full_disk_while_saving_means_cold_boots(source: Source, harness: Harn
 
 
 def test_a_driver_that_never_suspends_is_tested_all_the_same(harness: Harness, plant: Plant) -> None:
-    ran = harness("run", plant("never idle", NEVER_IDLE), "--kernel", KERNEL, "-k", "test_e01 or test_e02")
+    ran = harness("run", plant("never idle", NEVER_IDLE), "--kernel", KERNEL, "-k", "test_e01 or test_e02", "--fresh")
     assert "does not suspend its idle device" in ran.stdout, ran
     assert ran.status == 0, ran
 
