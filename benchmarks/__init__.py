@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How fast the harness is, as ratios against the raw commands in the same run: ``python -m benchmarks``."""
+"""How fast the harness is, against the raw commands and against virtme-ng, in one run on one machine."""

@@ -1,67 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Measure the harness against the raw commands, side by side, in one run: ``python -m benchmarks [OUT.json]``.
+"""Measure the harness beside the raw commands, in one run: ``python -m benchmarks [PART ...] [--json FILE]``.
 
-    raw     download and unpack the source, make -j of the same configuration without ccache, one boot to the first test
-    cold    the harness from an empty cache to a verdict, one lane, plain profile
-    again   the same run once more: nothing may be built or unpacked
-    patch   one more tree on the same base: a patch that touches the driver
-    boot    from the start of QEMU to the first test
+    restore     QEMU to a ready driver: restored, booted, raw QEMU; plain and debug kernel
+    nothing     the same run again
+    presubmit   a commit in a kernel tree; beside compile and suite
+    patches     each further patch of a series
+    virtme      one file changed, built and booted: virtme-ng beside us
+    cold        from an empty cache to a verdict, beside download, make and one boot
 
-Takes about twice the time of a kernel build (half an hour on 2 cores), and 5 GB below $TMPDIR. Never part of CI: a
-busy machine would fail it.
+All of it takes an hour and 15 GB below $TMPDIR. Never part of CI: a busy machine would fail it.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-KERNEL = "debian:7.3"
-FIRST_TEST = "test_e01_first_chunk"
-TARGETS = {"cold / raw": 1.2, "patch, s": 90.0, "boot to first test, s": 10.0}
-
-
-def timed(act: Callable[[], object]) -> float:
-    """Seconds that ``act`` takes."""
-    started = time.monotonic()
-    act()
-    return time.monotonic() - started
-
-
-def harness(cache: Path, *words: str | Path) -> str:
-    """Run the command line with a cache of its own; its standard error."""
-    argv = [sys.executable, "-m", "harness.cli", *map(str, words)]
-    env = {**os.environ, "XDG_CACHE_HOME": str(cache)}
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1):
-        sys.exit(f"{' '.join(argv)}: status {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stderr
-
-
-def raw_make(cache: Path, scratch: Path) -> None:
-    """make of the configuration that the harness used, on its source, by hand."""
-    source = next((cache / "xdna-harness" / "sources").glob("*/Makefile")).parent
-    config = next((cache / "xdna-harness" / "kernels").glob("*/build/.config"))
-    build = scratch / "raw-build"
-    build.mkdir()
-    shutil.copy(config, build / ".config")
-    make = ["make", "-C", str(source), f"O={build}", f"-j{os.cpu_count()}"]
-    subprocess.run([*make, "olddefconfig"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([*make, "bzImage", "modules"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def first_test_seconds(run: Path) -> float:
-    """From the start of the NPU and QEMU to the first test, as the lane's records say."""
-    lines = next(run.glob("head/*/results.jsonl")).read_text().splitlines()
-    return float(next(e["at"] for e in map(json.loads, lines) if e.get("event") == "test-start"))
+from benchmarks.parts import PARTS, Bench
+from benchmarks.table import Row, render
 
 
 @contextmanager
@@ -73,40 +37,28 @@ def scratch_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def measure(scratch: Path) -> dict[str, float]:
-    """All figures, in seconds."""
-    from harness.host.sources import resolve
-    from harness.host.store import Store
-
-    cache, raw_cache = scratch / "cache", scratch / "raw-cache"
-    one_test = ("run", "--kernel", KERNEL, "-k", FIRST_TEST, "--out")
-    figures = {"cold": timed(lambda: harness(cache, *one_test, scratch / "1"))}
-    kernels = sorted((cache / "xdna-harness" / "kernels").iterdir())
-    figures["again"] = timed(lambda: harness(cache, *one_test, scratch / "2"))
-    if sorted((cache / "xdna-harness" / "kernels").iterdir()) != kernels:
-        sys.exit("the second run built something")
-    figures["boot to first test"] = first_test_seconds(scratch / "2")
-    figures["raw download and unpack"] = timed(lambda: resolve(KERNEL, Store(raw_cache)))
-    figures["raw make"] = timed(lambda: raw_make(cache, scratch))
-    figures["raw"] = figures["raw download and unpack"] + figures["raw make"] + figures["boot to first test"]
-    return figures
-
-
-def main() -> None:
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - PARTS.keys():
+        parser.error(f"no such part: {', '.join(sorted(unknown))} (there are {', '.join(PARTS)})")
+    rows: list[Row] = []
     with scratch_folder() as scratch:
-        figures = measure(scratch)
-    rows = {
-        "cold / raw": figures["cold"] / figures["raw"],
-        "again / cold": figures["again"] / figures["cold"],
-        "boot to first test, s": figures["boot to first test"],
-    }
-    for name, seconds in figures.items():
-        print(f"{name:28} {seconds:8.1f} s")
-    for name, value in rows.items():
-        print(f"{name:28} {value:8.2f}" + (f"   target: at most {TARGETS[name]}" if name in TARGETS else ""))
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(json.dumps({"seconds": figures, "rows": rows}, indent=1) + "\n")
+        bench = Bench(scratch, int(time.time()))
+        for name in options.parts or PARTS:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            for row in PARTS[name](bench):
+                rows.append(row)
+                print(f"  {row.what}: {row.seconds:.2f} s", file=sys.stderr, flush=True)
+            if options.json:
+                machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
+                found = {"machine": machine, "rows": [row.as_json() for row in rows]}
+                options.json.write_text(json.dumps(found, indent=1) + "\n")
+    print(render(rows), end="")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
