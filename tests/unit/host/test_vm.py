@@ -56,6 +56,12 @@ def test_the_debug_kernel_gets_more_memory() -> None:
     assert option(qemu_argv(debug), "-m") == ["3712M"]
 
 
+def test_kasan_goes_on_after_its_first_report() -> None:
+    debug = replace(MACHINE, variant=Variant(profile=Profile.DEBUG))
+    assert "kasan_multi_shot" in kernel_command_line(debug)
+    assert "kasan" not in kernel_command_line(MACHINE), "the plain kernel does not know the word"
+
+
 def test_script_repeats_the_boot_with_a_console() -> None:
     script = qemu_script("/venv/bin/python", MACHINE, Path("/out/payload.tar"))
     words = shlex.split(script, comments=True)
