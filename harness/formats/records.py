@@ -175,9 +175,11 @@ def _test_start(state: _Fold, event: Event) -> None:
 
 def _test_end(state: _Fold, event: Event) -> None:
     outcome, text = _OUTCOMES[str(event["outcome"])], str(event.get("text", ""))
+    findings = find_splats(event.get("kmsg", ()))
     if event.get("kmsg_lost") and outcome in (Outcome.PASS, Outcome.SKIP):
-        # A splat may have been among them.
-        outcome, text = Outcome.ERROR, f"{event['kmsg_lost']} kernel messages were overwritten before they were read"
+        # A splat may have been among them. One that was read is certain; no known failure can excuse the rest.
+        outcome = Outcome.FAIL if findings else Outcome.ERROR
+        text = f"{event['kmsg_lost']} kernel messages were overwritten before they were read"
     result = Result(
         str(event["id"]),
         outcome,
@@ -188,7 +190,7 @@ def _test_end(state: _Fold, event: Event) -> None:
             name: Measure(float(m["value"]), str(m["unit"])) for name, m in (event.get("measures") or {}).items()
         },
     )
-    state.add(_with_findings(result, find_splats(event.get("kmsg", ()))))
+    state.add(_with_findings(result, findings))
 
 
 def _lost(state: _Fold, event: Event) -> None:

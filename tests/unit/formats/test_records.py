@@ -158,6 +158,12 @@ def test_a_pass_with_lost_kernel_messages_is_no_pass() -> None:
     assert outcomes([suite(A), start(A), {**end(A), "kmsg_lost": 3}]) == {A: Outcome.ERROR}
 
 
+def test_a_splat_beside_lost_kernel_messages_is_certain_and_excused_by_nothing() -> None:
+    lane = fold([suite(A), start(A), {**end(A, "pass", *WARN), "kmsg_lost": 3}])
+    assert answers(lane)[0].outcome is Outcome.FAIL
+    assert not answers(lane)[0].only_findings, "a known failure would hide what nobody read"
+
+
 def test_attempts_are_kept_apart() -> None:
     lane = fold([suite(A), start(A), end(A, "fail"), start(A, attempt=2), end(A, attempt=2)])
     assert [(r.attempt, r.outcome) for r in answers(lane)] == [(1, Outcome.FAIL), (2, Outcome.PASS)]
