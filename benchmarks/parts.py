@@ -124,7 +124,7 @@ def presubmit(bench: Bench) -> Iterator[Row]:
     words = ("presubmit", "--plain-only", "--count", "1", "--out")
     bench.change(tree, 0)
     harness(*words, folder / "warm", folder=tree)
-    kernel = _kernel_build(Profile.PLAIN)
+    kernel = raw.own_kernel(_kernel_build(Profile.PLAIN), bench.source.path, folder / "kernel")
     seconds, compiled, by_hand = [], [], []
     objects = folder / "objects"
     raw.make_driver(kernel, tree, objects)

@@ -33,6 +33,13 @@ def make_kernel(source: Path, config: Path, build: Path) -> None:
     command([*make, "bzImage", "modules"])
 
 
+def own_kernel(build: Path, source: Path, copy: Path) -> Path:
+    """A copy of a kernel's build folder that make finds its source from: ours was built at another path."""
+    shutil.copytree(build, copy, symlinks=True)
+    (copy / "Makefile").write_text(f"export KBUILD_OUTPUT = {copy}\ninclude {source / 'Makefile'}\n")
+    return copy
+
+
 def make_driver(kernel: Path, tree: Path, objects: Path) -> None:
     """make of a tree's driver against a built kernel."""
     objects.mkdir(exist_ok=True)
