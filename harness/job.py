@@ -11,7 +11,7 @@ import difflib
 import tomllib
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -95,6 +95,7 @@ class _KnownEntry(_Strict):
     test: str = ""
     fingerprint: str = ""
     rate: float | None = Field(default=None, gt=0, le=1)
+    says: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
 class _KnownFile(_Strict):
@@ -148,6 +149,10 @@ def read_known(path: Path) -> tuple[KnownFailure, ...]:
             raise UsageError(
                 f"{path}: the entry {entry.reason!r} must name either a test or a fingerprint",
                 hint="mend that entry",
+            )
+        if entry.says and not entry.fingerprint:
+            raise UsageError(
+                f"{path}: the entry {entry.reason!r} says, but names no fingerprint", hint="mend that entry"
             )
     return tuple(KnownFailure(**entry.model_dump()) for entry in entries)
 

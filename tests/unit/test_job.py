@@ -83,3 +83,8 @@ def test_known_failure_hides_only_what_it_names(tmp_path: Path) -> None:
 def test_known_entry_must_name_one_thing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="either a test or a fingerprint"):
         read_known(written(tmp_path, KNOWN.replace("test =", 'fingerprint = "x"\ntest =')))
+
+
+def test_a_known_failure_that_says_must_name_a_fingerprint(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="names no fingerprint"):
+        read_known(written(tmp_path, KNOWN.replace("test =", 'says = ["x"]\ntest =')))

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a known failure hides, and what not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from harness.model.finding import Finding, Kind
+from harness.model.known import KnownFailure, hide
+from harness.model.result import Outcome, Result
+
+TODAY = date(2026, 11, 24)
+VERSION = "7.3.4"
+TEST = "test_a.py::test_a"
+SPLAT = Finding(
+    Kind.KASAN, "KASAN in send", "KASAN:send:wait:resume", "BUG: KASAN: use-after-free in send\nRead of size 4"
+)
+ENTRY = KnownFailure("it is known", ("7.3.*",), date(2027, 1, 1), fingerprint="KASAN:send:wait:resume")
+MANY = replace(ENTRY, fingerprint="KASAN:send", says=("use-after-free in send", "Read of size 4"))
+
+
+def failed(*findings: Finding, only: bool = True) -> Result:
+    return Result(TEST, Outcome.FAIL, "", findings=findings, only_findings=only)
+
+
+def left(result: Result, *entries: KnownFailure) -> Result:
+    return hide(result, entries, VERSION, TODAY).result
+
+
+def test_a_known_finding_leaves_a_pass() -> None:
+    hidden = hide(failed(SPLAT), [ENTRY], VERSION, TODAY)
+    assert (hidden.result.outcome, hidden.result.findings, hidden.known) == (Outcome.PASS, (), ("it is known",))
+
+
+def test_an_assertion_that_failed_beside_a_known_finding_stays() -> None:
+    assert left(failed(SPLAT, only=False), ENTRY).outcome is Outcome.FAIL
+
+
+def test_a_finding_beside_a_known_one_stays() -> None:
+    other = replace(SPLAT, fingerprint="KASAN:other")
+    assert left(failed(SPLAT, other), ENTRY).findings == (other,)
+    assert left(failed(SPLAT, other), ENTRY).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(replace(ENTRY, expires=date(2026, 11, 23)), id="expired"),
+        pytest.param(replace(ENTRY, kernels=("7.2.*",)), id="another kernel"),
+        pytest.param(replace(ENTRY, fingerprint="KASAN:send"), id="the beginning of a fingerprint"),
+        pytest.param(replace(MANY, fingerprint="KASAN:sen"), id="the beginning of a frame"),
+        pytest.param(replace(MANY, says=("Write of size 4",)), id="the splat says something else"),
+        pytest.param(replace(MANY, says=("use-after-free in send", "Read of size 8")), id="it says only a part"),
+        pytest.param(replace(ENTRY, fingerprint="", test="test_a.py::test_b"), id="another test"),
+    ],
+)
+def test_an_entry_hides_only_what_it_names(entry: KnownFailure) -> None:
+    assert left(failed(SPLAT), entry) == failed(SPLAT)
+
+
+def test_one_entry_for_every_caller_of_a_defect() -> None:
+    again = replace(SPLAT, fingerprint="KASAN:send:close")
+    assert hide(failed(SPLAT, again), [MANY], VERSION, TODAY).known == ("it is known",)
+    assert left(failed(SPLAT, again), MANY).outcome is Outcome.PASS
+
+
+def test_a_test_that_is_known_to_fail_is_a_pass_until_it_shows_something_new() -> None:
+    entry = replace(ENTRY, fingerprint="", test=TEST)
+    assert left(failed(only=False), entry).outcome is Outcome.PASS
+    assert left(failed(SPLAT), entry).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ERROR, Outcome.SKIP])
+def test_what_was_not_asked_is_never_hidden(outcome: Outcome) -> None:
+    entry = replace(ENTRY, fingerprint="", test=TEST)
+    assert left(replace(failed(), outcome=outcome), entry).outcome is outcome
