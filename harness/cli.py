@@ -53,9 +53,13 @@ def cli() -> None:
     help="how the driver addresses memory  [sva]",
 )
 @click.option("--profile", type=click.Choice([p.value for p in Profile]), help="kernel configuration  [plain]")
-@click.option("--suite", help="test suite  [heap]")
+@click.option(
+    "--suite",
+    type=click.Choice(["heap", "mode", "enumeration"]),
+    help="all tests, those that depend on the address mode, or every allocation and message failing  [heap]",
+)
 @click.option("-k", "select", metavar="EXPR", help="only tests that match, as in pytest")
-@click.option("--quick", is_flag=True, default=None, help="without the tests that are marked as slow")
+@click.option("--quick", is_flag=True, default=None, help="only the tests of the quick set")
 @click.option("--per-patch", is_flag=True, default=None, help="build and test every patch, and name the culprit")
 @click.option("--start", type=click.Choice(["restored", "cold"]), help="restore saved guests, or boot  [restored]")
 @click.option("--fresh", is_flag=True, default=None, help="ask every test, also what an earlier run answered")

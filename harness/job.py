@@ -32,7 +32,8 @@ class _Strict(BaseModel):
 class Job(_Strict):
     """One question about one series. Paths are as the user wrote them, relative to where he stands.
 
-    ``quick``: without the tests that are marked as slow. ``per_patch``: every patch of the series is built and tested.
+    ``suite``: all tests but the enumeration, those that depend on the address mode, or the enumeration. ``quick``: only
+    the tests that are marked so. ``per_patch``: every patch of the series is built and tested.
     ``start``: whether guests are restored from a saved one or booted. ``fresh``: ask every test, also what an earlier
     run answered. ``workers``: guests at a time, 0 for as many as cores and memory allow. ``target``: emulated,
     or ssh:[USER@]HOST, a machine that runs the kernel already.
@@ -46,7 +47,7 @@ class Job(_Strict):
     npu: Literal["npu1", "npu4", "npu5", "npu6"] = "npu4"
     address_mode: AddressMode = AddressMode.SVA
     profile: Profile = Profile.PLAIN
-    suite: Literal["heap"] = "heap"
+    suite: Literal["heap", "mode", "enumeration"] = "heap"
     select: str = ""
     quick: bool = False
     per_patch: bool = False

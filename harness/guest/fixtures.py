@@ -21,7 +21,12 @@ from harness.guest.variant import Variant
 MARKS = (
     "modes(*names): runs in these address modes only (sva, force-iova, carveout)",
     "generations(*names): runs on these NPU generations only",
-    "slow: more than two seconds under emulation",
+    "quick: in the quick set, which takes 25 seconds in all on the plain kernel under emulation",
+    "fw: needs answers of firmware after probe",
+    "mode: what it finds depends on the address mode; the suite of this name runs in every mode",
+    "stress: many repetitions, threads or processes",
+    "root: needs more than an open file: sysfs, debugfs, modules",
+    "enumeration: makes every allocation or message fail, one after the other; a suite of its own",
 )
 LINK = pytest.StashKey[Link]()
 VARIANT = pytest.StashKey[Variant]()

@@ -22,6 +22,8 @@ from harness.guest.port import Link, PortError
 
 CLEANUP_SECONDS = 5.0
 TEXT_CHARACTERS = 16000
+SUITES = {"heap": "not enumeration", "mode": "mode and not enumeration", "enumeration": "enumeration"}
+"""The suites, by the marks of their tests."""
 _FAILURES = (AssertionError, OSError, pytest.fail.Exception)
 
 
@@ -29,7 +31,7 @@ _FAILURES = (AssertionError, OSError, pytest.fail.Exception)
 class Order:
     """Which tests to run, in which order (None: all, in file order), and each one's soft limit in seconds.
 
-    ``files``: of these files only. ``quick``: without those that are marked as slow.
+    ``files``: of these files only. ``suite``: a name of :data:`SUITES`. ``quick``: only those that are marked so.
     """
 
     tests: list[str] | None
@@ -37,13 +39,20 @@ class Order:
     limit: float
     files: list[str] | None = None
     quick: bool = False
+    suite: str = "heap"
 
     @classmethod
     def read(cls, command: Mapping[str, Any], limit: float) -> Order:
         """The order in a "suite" command; ``limit`` unless it names one."""
         seconds = float(command.get("limit") or limit)
         quick = bool(command.get("quick"))
-        return cls(command.get("tests"), command.get("k"), seconds, command.get("files"), quick)
+        suite = str(command.get("suite") or "heap")
+        return cls(command.get("tests"), command.get("k"), seconds, command.get("files"), quick, suite)
+
+    @property
+    def marks(self) -> str:
+        """What pytest -m would be told."""
+        return f"({SUITES[self.suite]}) and quick" if self.quick else SUITES[self.suite]
 
 
 @dataclass

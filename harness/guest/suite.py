@@ -20,7 +20,6 @@ from harness.guest.port import Link
 
 UNUSED = ("cacheprovider", "faulthandler", "junitxml", "pastebin", "stepwise", "unittest")
 """Plug-ins of pytest's own that would only cost time."""
-NOT_SLOW = "not slow"
 
 
 class Waiting:
@@ -62,7 +61,7 @@ def run(waiting: Waiting, link: Link, order: Order, kmsg: Reader) -> int:
     events = Events(link, order, kmsg)
     config.pluginmanager.register(events)
     items = events.chosen(session.items)
-    config.option.keyword, config.option.markexpr = order.keyword or "", NOT_SLOW if order.quick else ""
+    config.option.keyword, config.option.markexpr = order.keyword or "", order.marks
     deselect_by_keyword(items, config)
     deselect_by_mark(items, config)
     session.items = items

@@ -108,9 +108,10 @@ class Agent:
         self._number += 1
         self._owner.mark()
         tests = list(request.tests) if request.tests is not None else None
-        order = {"tests": tests, "k": request.select or None, "files": list(request.files) or None}
+        order = {"suite": request.suite, "quick": request.quick, "tests": tests, "k": request.select or None}
+        order["files"] = list(request.files) or None
         place = {"attempt": request.attempt, "boot": request.boot, "limit": request.limit}
-        self._send({"cmd": "suite", "id": self._number, "quick": request.quick, **order, **place})
+        self._send({"cmd": "suite", "id": self._number, **order, **place})
         while True:
             message = self.receive(request.limit + GRACE_SECONDS, "a report from the suite")
             if message.get("done") == self._number:

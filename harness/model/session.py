@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class SuiteRequest:
-    """Which tests to run: ids (None: all that the suite has), pytest's -k expression, and how long each may take.
+    """Which tests to run: a suite, ids (None: all that the suite has), pytest's -k expression, and how long
+    each may take.
 
     ``limit`` is in seconds and holds inside the target; a target that is silent for longer than that and some grace is
     taken for lost. ``attempt`` counts from 1 and goes into every event, ``boot`` names the guest. ``files``: only the
-    tests of these files (none: of all); ``quick``: only those that are not marked as slow.
+    tests of these files (none: of all); ``quick``: only those that are marked so.
     """
 
     suite: str

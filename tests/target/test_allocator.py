@@ -17,6 +17,7 @@ OPERATIONS = 600
 """Of 10 000 in the catalogue: a system call costs much under emulation."""
 
 
+@pytest.mark.quick
 def test_e16_placement(heap: Heap) -> None:
     """E16: DEV BOs are 32 KiB aligned and never overlap, whatever is allocated and freed in between.
 
@@ -45,6 +46,7 @@ def test_e16_placement(heap: Heap) -> None:
                 heap.client.close_bo(live.popitem()[0])
 
 
+@pytest.mark.quick
 def test_e17_no_leftovers(heap: Heap) -> None:
     """E17: when all DEV BOs are freed, in any order, one as large as the heap fits again.
 
@@ -60,6 +62,7 @@ def test_e17_no_leftovers(heap: Heap) -> None:
         heap.create_dev(CHUNK)
 
 
+@pytest.mark.quick
 def test_e18_accounting(heap: Heap) -> None:
     """E18: BO_USAGE and fdinfo count the chunk as internal, DEV BOs as heap, and nothing in the end.
 
@@ -81,6 +84,7 @@ def test_e18_accounting(heap: Heap) -> None:
     assert (usage.total, usage.internal, usage.heap) == (0, 0, 0)
 
 
+@pytest.mark.quick
 @pytest.mark.modes("sva", "force-iova")  # carveout memory is no shared memory
 def test_e19_heap_handle_closed(heap: Heap) -> None:
     """E19: closing the chunk's handle takes it out of the count; the memory stays until the file is closed.
@@ -106,7 +110,6 @@ def test_e19_heap_handle_closed(heap: Heap) -> None:
 
 
 @EXPANDING
-@pytest.mark.slow
 @pytest.mark.modes("sva")
 def test_o30_reuse_in_full_heap(heap: Heap) -> None:
     """O30: in a heap of 512 MiB a freed range is used again, and EAGAIN is never the answer.

@@ -20,6 +20,7 @@ EXPANDING = pytest.mark.generations("npu4", "npu5", "npu6")
 """NPU1's heap has one chunk only (npu1_regs.c, dev_heap_max_size)."""
 
 
+@pytest.mark.quick
 def test_e01_first_chunk(heap: Heap) -> None:
     """E01: a 64 MiB chunk is the heap's first, and a DEV BO begins where it is mapped.
 
@@ -35,6 +36,7 @@ def test_e01_first_chunk(heap: Heap) -> None:
     assert info.map_offset == INVALID, "a DEV BO must not be mapped by itself"
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("size", [0, 4096, CHUNK + 4096])
 def test_e02_wrong_chunk_size(heap: Heap, size: int) -> None:
     """E02: a heap chunk that is no multiple of 64 MiB is refused, and counts nowhere.
@@ -46,6 +48,7 @@ def test_e02_wrong_chunk_size(heap: Heap, size: int) -> None:
     assert heap.client.usage().total == 0
 
 
+@pytest.mark.quick
 @EXPANDING
 def test_e03_second_chunk(heap: Heap) -> None:
     """E03: a second chunk is accepted and follows the first in the NPU's address space.
@@ -59,6 +62,7 @@ def test_e03_second_chunk(heap: Heap) -> None:
     assert heap.client.bo_info(second.handle).xdna_addr == DEVICE_BASE + CHUNK
 
 
+@pytest.mark.quick
 @EXPANDING
 def test_e04_chunks_until_full(heap: Heap) -> None:
     """E04: eight chunks fill the heap; a ninth is refused, changes nothing, and disturbs nobody.
@@ -80,6 +84,7 @@ def test_e04_chunks_until_full(heap: Heap) -> None:
         heap.create_dev(4096)
 
 
+@pytest.mark.quick
 @pytest.mark.generations("npu1")
 def test_e05_one_chunk_only(heap: Heap) -> None:
     """E05: the heap of NPU1 has one chunk; a second is refused and changes nothing.
@@ -94,6 +99,7 @@ def test_e05_one_chunk_only(heap: Heap) -> None:
         heap.create_dev(CHUNK)
 
 
+@pytest.mark.quick
 @EXPANDING
 def test_e06_large_chunks(open_client: Callable[[], Client]) -> None:
     """E06: a chunk may be several times 64 MiB, but not larger than the largest heap.
@@ -112,6 +118,7 @@ def test_e06_large_chunks(open_client: Callable[[], Client]) -> None:
     assert second.client.fdinfo_bytes("internal-alloc") == 0
 
 
+@pytest.mark.quick
 @EXPANDING
 @pytest.mark.modes("sva")  # elsewhere all pages are there at creation: seconds, and nothing more to learn
 def test_e06_largest_chunk(heap: Heap) -> None:
@@ -125,6 +132,7 @@ def test_e06_largest_chunk(heap: Heap) -> None:
         heap.create_chunk()
 
 
+@pytest.mark.quick
 def test_e07_no_heap(client: Client) -> None:
     """E07: a DEV BO without any heap asks for one.
 
@@ -134,6 +142,7 @@ def test_e07_no_heap(client: Client) -> None:
         Heap(client).create_dev(4096)
 
 
+@pytest.mark.quick
 def test_e08_unmapped_heap(heap: Heap) -> None:
     """E08: a chunk that was never mapped does not count.
 
@@ -148,6 +157,7 @@ def test_e08_unmapped_heap(heap: Heap) -> None:
         heap.create_dev(4096)
 
 
+@pytest.mark.quick
 @EXPANDING
 def test_e09_expand_on_demand(heap: Heap) -> None:
     """E09: a DEV BO that does not fit asks for more heap, and fits once a chunk was added.
@@ -167,7 +177,6 @@ def test_e09_expand_on_demand(heap: Heap) -> None:
 
 
 @EXPANDING
-@pytest.mark.slow
 def test_e10_expansion_loop(open_client: Callable[[], Client]) -> None:
     """E10: the loop "EAGAIN, add a chunk, try again" ends with as many chunks as the size needs.
 
@@ -184,6 +193,7 @@ def test_e10_expansion_loop(open_client: Callable[[], Client]) -> None:
         heap.release()
 
 
+@pytest.mark.quick
 @EXPANDING
 def test_e12_chunks_not_adjacent(heap: Heap) -> None:
     """E12: a DEV BO over chunks that do not follow each other in the process is refused; inside one it works.
@@ -201,6 +211,7 @@ def test_e12_chunks_not_adjacent(heap: Heap) -> None:
     assert heap.client.bo_info(dev).vaddr == heap.base
 
 
+@pytest.mark.quick
 @EXPANDING
 def test_e13_second_chunk_unmapped(heap: Heap) -> None:
     """E13: a chunk counts once it is mapped, not when it is created.
@@ -218,6 +229,7 @@ def test_e13_second_chunk_unmapped(heap: Heap) -> None:
         heap.create_dev(96 * MIB)
 
 
+@pytest.mark.quick
 @EXPANDING
 @pytest.mark.modes("sva")  # elsewhere munmap is not noticed: amdxdna_hmm_register() leaves early
 def test_e14_chunk_unmapped_again(heap: Heap) -> None:
@@ -240,7 +252,6 @@ def test_e14_chunk_unmapped_again(heap: Heap) -> None:
 
 
 @EXPANDING
-@pytest.mark.slow
 def test_e15_heap_full(heap: Heap) -> None:
     """E15: larger than the largest heap is EINVAL; a full heap is ENOSPC, not EAGAIN: a chunk cannot help.
 
@@ -258,7 +269,6 @@ def test_e15_heap_full(heap: Heap) -> None:
 
 
 @EXPANDING
-@pytest.mark.slow
 def test_e20_two_clients(open_client: Callable[[], Client]) -> None:
     """E20: two clients expand their heaps at the same NPU addresses and do not notice each other.
 
@@ -281,6 +291,7 @@ def test_e20_two_clients(open_client: Callable[[], Client]) -> None:
         heaps[1].create_dev(MIB)
 
 
+@pytest.mark.quick
 @EXPANDING
 @pytest.mark.modes("sva", "force-iova")  # carveout memory is imported, which SYNC_BO refuses: EOPNOTSUPP
 def test_e31_sync_across_chunks(heap: Heap) -> None:

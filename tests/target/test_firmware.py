@@ -19,7 +19,7 @@ from harness.guest.npu import Entry, Npu, buffers
 from harness.guest.program import Program
 from harness.guest.worker import Worker
 
-pytestmark = pytest.mark.generations("npu4", "npu5", "npu6")
+pytestmark = [pytest.mark.fw, pytest.mark.generations("npu4", "npu5", "npu6")]
 
 HEAP_MESSAGES = ("MAP_HOST_BUFFER", "ADD_HOST_BUFFER")
 BORDER = 128 * 1024
@@ -38,6 +38,7 @@ def expect_messages(messages: Sequence[Entry], *names: str) -> None:
     assert got == list(names), f"firmware was told {', '.join(got) or 'nothing'}, not {', '.join(names)}"
 
 
+@pytest.mark.quick
 def test_e11_data_across_the_border(heap: Heap, npu: Npu) -> None:
     """E11: a DEV BO across two chunks is one piece of memory: for the process, by chunk, for the NPU.
 
@@ -62,6 +63,7 @@ def test_e11_data_across_the_border(heap: Heap, npu: Npu) -> None:
     assert second.mapping.read(0, 4) == first.mapping.read(CHUNK - 4, 4) == bytes.fromhex("0df00d60")
 
 
+@pytest.mark.quick
 def test_e22_expansion_is_announced(heap: Heap, npu: Npu) -> None:
     """E22: with a context, a new chunk is announced once, when the next DEV BO is created, and usable then.
 
@@ -86,6 +88,7 @@ def test_e22_expansion_is_announced(heap: Heap, npu: Npu) -> None:
     assert npu.trouble(since) == []
 
 
+@pytest.mark.quick
 def test_e23_chunks_before_the_context(heap: Heap, npu: Npu) -> None:
     """E23: a context that finds two chunks maps the first and adds the second, in this order, once.
 
@@ -107,7 +110,6 @@ def test_e23_chunks_before_the_context(heap: Heap, npu: Npu) -> None:
     assert npu.trouble(since) == []
 
 
-@pytest.mark.slow
 def test_e24_large_first_chunk(heap: Heap, npu: Npu) -> None:
     """E24: a first chunk of 256 MiB is announced in pieces of 64 MiB, each 64 MiB further on.
 
@@ -129,6 +131,7 @@ def test_e24_large_first_chunk(heap: Heap, npu: Npu) -> None:
     assert npu.trouble(since) == []
 
 
+@pytest.mark.quick
 def test_e25_two_contexts(heap: Heap, npu: Npu) -> None:
     """E25: a new chunk is announced to each context once; further DEV BOs in it say nothing.
 
@@ -157,7 +160,6 @@ def test_e25_two_contexts(heap: Heap, npu: Npu) -> None:
     assert npu.trouble(since) == []
 
 
-@pytest.mark.slow
 def test_e26_replay_after_autosuspend(heap: Heap, npu: Npu, device: Device) -> None:
     """E26: waking up from a runtime suspend brings all back: context, chunks, compute units, in order.
 
@@ -183,7 +185,6 @@ def test_e26_replay_after_autosuspend(heap: Heap, npu: Npu, device: Device) -> N
     assert npu.trouble(since) == []
 
 
-@pytest.mark.slow
 def test_e28_replay_after_hang(heap: Heap, npu: Npu) -> None:
     """E28: a command that hangs is given up; its context comes back with all chunks and works.
 
@@ -207,6 +208,7 @@ def test_e28_replay_after_hang(heap: Heap, npu: Npu) -> None:
     assert npu.trouble(since) == []
 
 
+@pytest.mark.quick
 def test_e32_new_context_after_expansion(heap: Heap, npu: Npu) -> None:
     """E32: a context that is created after another was destroyed hears of all chunks again.
 
@@ -232,6 +234,7 @@ def test_e32_new_context_after_expansion(heap: Heap, npu: Npu) -> None:
     assert npu.trouble(since) == []
 
 
+@pytest.mark.quick
 def test_e33_argument_across_the_border(heap: Heap, npu: Npu) -> None:
     """E33: a DEV BO in two chunks can be a command's argument; freed afterwards, its place is used again.
 

@@ -42,6 +42,7 @@ def flat(before: int) -> Callable[[], bool]:
     return lambda: abs(shared_memory() - before) < TOLERANCE
 
 
+@pytest.mark.quick
 def test_l01_open_and_close(device: Device) -> None:
     """L01: opening and closing the device leaves nothing: no memory, no object, no reference.
 
@@ -60,7 +61,6 @@ def test_l01_open_and_close(device: Device) -> None:
 
 
 @EXPANDING
-@pytest.mark.slow
 def test_l02_full_heap(device: Device) -> None:
     """L02: a heap of eight mapped chunks is given back at close, every time.
 
@@ -80,7 +80,6 @@ def test_l02_full_heap(device: Device) -> None:
 
 
 @SHARED_MEMORY
-@pytest.mark.slow
 @pytest.mark.parametrize("order", ["nothing", "file", "handle"])
 def test_l03_exit_without_clean_up(device: Device, order: str) -> None:
     """L03: a process that ends without unmapping, whatever it closed before, gives all back.
@@ -103,7 +102,6 @@ def test_l03_exit_without_clean_up(device: Device, order: str) -> None:
     eventually(flat(before), "shared memory is back")
 
 
-@pytest.mark.slow
 def test_l04_contexts(heap: Heap, npu: Npu, device: Device) -> None:
     """L04: contexts come and go without leaving a channel, an interrupt, a firmware context or a reference.
 
@@ -121,6 +119,7 @@ def test_l04_contexts(heap: Heap, npu: Npu, device: Device) -> None:
     falls_asleep(device)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("opcode", ["CREATE_CONTEXT", "MAP_HOST_BUFFER"])
 def test_l05_context_that_fails(heap: Heap, npu: Npu, device: Device, opcode: str) -> None:
     """L05: a context that firmware refuses at one step leaves as little as one that was destroyed.
@@ -142,6 +141,7 @@ def test_l05_context_that_fails(heap: Heap, npu: Npu, device: Device, opcode: st
         heap.client.create_hwctx()
 
 
+@pytest.mark.quick
 def test_l06_destroy_while_suspended(heap: Heap, npu: Npu, device: Device) -> None:
     """L06: a context that is destroyed while the device sleeps is counted out once.
 
@@ -159,6 +159,7 @@ def test_l06_destroy_while_suspended(heap: Heap, npu: Npu, device: Device) -> No
     assert heap.client.contexts_alive() == 1
 
 
+@pytest.mark.quick
 def test_l07_export_of_dev_bo(heap: Heap) -> None:
     """L07: a DEV BO cannot be exported; the refusal makes no file descriptor.
 
@@ -173,6 +174,7 @@ def test_l07_export_of_dev_bo(heap: Heap) -> None:
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.quick
 @SHARED_MEMORY
 def test_l08_dma_buf_outlives_the_file(open_client: Callable[[], Client]) -> None:
     """L08: an exported SHARE BO keeps its content when the device's file is closed.
@@ -196,6 +198,7 @@ def test_l08_dma_buf_outlives_the_file(open_client: Callable[[], Client]) -> Non
     mapping.unmap()
 
 
+@pytest.mark.quick
 @SHARED_MEMORY
 def test_l09_exported_chunk(heap: Heap) -> None:
     """L09: an exported chunk's memory is given back when the dma-buf is closed, not before.
@@ -213,6 +216,7 @@ def test_l09_exported_chunk(heap: Heap) -> None:
     eventually(flat(before), "the memory is back when the dma-buf is closed")
 
 
+@pytest.mark.quick
 def test_l17_command_without_handle(heap: Heap, npu: Npu) -> None:
     """L17: EXEC_CMD with handle 0, or a handle that is none, is refused; the context goes on working.
 
@@ -229,6 +233,7 @@ def test_l17_command_without_handle(heap: Heap, npu: Npu) -> None:
     assert worker.result.read(0, 8) == (1).to_bytes(8, "little")
 
 
+@pytest.mark.quick
 @SHARED_MEMORY
 def test_l24_user_memory(open_client: Callable[[], Client]) -> None:
     """L24: user memory is pinned while its buffer lives, no longer; the process can always write it.
@@ -257,6 +262,7 @@ def test_l24_user_memory(open_client: Callable[[], Client]) -> None:
     area.unmap()
 
 
+@pytest.mark.quick
 @pytest.mark.modes("carveout")
 def test_l31_carveout_is_set_once(device: Device) -> None:
     """L31: carveout memory is given to the driver once; a second time is refused and changes nothing.
@@ -270,6 +276,7 @@ def test_l31_carveout_is_set_once(device: Device) -> None:
     assert path.read_text() == before
 
 
+@pytest.mark.quick
 @pytest.mark.modes("force-iova")
 def test_l32_addresses_are_reused(client: Client) -> None:
     """L32: with force_iova a freed buffer's address range is used again.
@@ -285,6 +292,7 @@ def test_l32_addresses_are_reused(client: Client) -> None:
     assert len(seen) < 10, f"{len(seen)} addresses for one buffer at a time"
 
 
+@pytest.mark.quick
 @pytest.mark.modes("carveout")
 def test_l31_carveout_memory_is_returned(device: Device) -> None:
     """L31: buffers in carveout memory give their ranges back: many times its size fits, one after the other.

@@ -48,7 +48,6 @@ def address_space() -> int:
 
 
 @EXPANDING
-@pytest.mark.slow
 @pytest.mark.modes("sva")  # with force-iova the pages are allocated at creation (O11); carveout is no charged memory
 def test_o09_memory_group_full(device: Device) -> None:
     """O09: a process whose memory group is full cannot map a second chunk, lives on, and can later.
@@ -75,6 +74,7 @@ def test_o09_memory_group_full(device: Device) -> None:
         in_child(lambda: body(group))
 
 
+@pytest.mark.quick
 def test_o13_no_address_space(heap: Heap) -> None:
     """O13: a chunk that finds no room in the address space stays, and can be mapped when there is room.
 
@@ -90,6 +90,7 @@ def test_o13_no_address_space(heap: Heap) -> None:
         heap.create_dev(MIB)
 
 
+@pytest.mark.quick
 @USER_MEMORY
 def test_o14_locked_memory_limit(device: Device) -> None:
     """O14: user memory counts against RLIMIT_MEMLOCK: none, too much, room again; CAP_IPC_LOCK is exempt.
@@ -120,6 +121,7 @@ def test_o14_locked_memory_limit(device: Device) -> None:
     in_child(body)
 
 
+@pytest.mark.quick
 def test_o15_half_of_it_missing(client: Client) -> None:
     """O15: user memory of which a half cannot be touched is refused, and no page stays pinned.
 
@@ -136,6 +138,7 @@ def test_o15_half_of_it_missing(client: Client) -> None:
     area.unmap()
 
 
+@pytest.mark.quick
 def test_o16_size_overflow(client: Client) -> None:
     """O16: pieces of user memory whose sizes overflow 64 bits are refused before anything is pinned.
 
@@ -149,6 +152,7 @@ def test_o16_size_overflow(client: Client) -> None:
     assert pinned_pages() == before
 
 
+@pytest.mark.quick
 @EXPANDING
 def test_o20_firmware_refuses_a_chunk(heap: Heap, npu: Npu) -> None:
     """O20: when firmware refuses a chunk the DEV BO fails and leaves nothing; the next announces it again.
@@ -173,6 +177,7 @@ def test_o20_firmware_refuses_a_chunk(heap: Heap, npu: Npu) -> None:
     assert npu.trouble(since) == []
 
 
+@pytest.mark.quick
 def test_o22_firmware_refuses_the_heap(heap: Heap, npu: Npu) -> None:
     """O22: when firmware refuses the heap's first chunk there is no context, and nothing of it is left.
 
@@ -192,6 +197,7 @@ def test_o22_firmware_refuses_the_heap(heap: Heap, npu: Npu) -> None:
     assert heap.client.contexts_alive() == 1
 
 
+@pytest.mark.quick
 @EXPANDING
 def test_o23_firmware_refuses_one_of_two(heap: Heap, npu: Npu) -> None:
     """O23: when firmware refuses a chunk for the second context only, the next try goes to that one only.
@@ -219,7 +225,6 @@ def test_o23_firmware_refuses_one_of_two(heap: Heap, npu: Npu) -> None:
 
 
 @EXPANDING
-@pytest.mark.slow
 def test_o24_firmware_is_silent(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
     """O24: firmware that is silent costs 5 s and its channel: then ENODEV, no hang, until it starts again.
 
