@@ -61,6 +61,14 @@ def cli() -> None:
 @click.option("-k", "select", metavar="EXPR", help="only tests that match, as in pytest")
 @click.option("--quick", is_flag=True, default=None, help="only the tests of the quick set")
 @click.option("--per-patch", is_flag=True, default=None, help="build and test every patch, and name the culprit")
+@click.option(
+    "--edit",
+    "edits",
+    metavar="NAME|FILE",
+    multiple=True,
+    callback=lambda context, parameter, value: value or None,
+    help="a change by pattern on top of every lane: of patches/edits, or a file",
+)
 @click.option("--start", type=click.Choice(["restored", "cold"]), help="restore saved guests, or boot  [restored]")
 @click.option("--fresh", is_flag=True, default=None, help="ask every test, also what an earlier run answered")
 @click.option("--workers", type=click.IntRange(0, 64), help="guests at a time  [as cores and memory allow]")

@@ -8,15 +8,17 @@ faster, which matters for nothing here, and says less about what is wrong.)
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from harness.errors import UsageError
+from harness.model.edit import Edit, Edits
 from harness.model.judge import ATTEMPTS
 from harness.model.kernel import Profile
 from harness.model.known import KnownFailure
@@ -34,6 +36,7 @@ class Job(_Strict):
 
     ``suite``: all tests but the enumeration, those that depend on the address mode, or the enumeration. ``quick``: only
     the tests that are marked so. ``per_patch``: every patch of the series is built and tested.
+    ``edits``: changes by pattern on top of every lane: files, or names in patches/edits.
     ``start``: whether guests are restored from a saved one or booted. ``fresh``: ask every test, also what an earlier
     run answered. ``workers``: guests at a time, 0 for as many as cores and memory allow. ``target``: emulated,
     or ssh:[USER@]HOST, a machine that runs the kernel already.
@@ -51,6 +54,7 @@ class Job(_Strict):
     select: str = ""
     quick: bool = False
     per_patch: bool = False
+    edits: tuple[str, ...] = ()
     start: Literal["restored", "cold"] = "restored"
     fresh: bool = False
     workers: int = Field(default=0, ge=0, le=64)
@@ -87,6 +91,40 @@ class SeriesKnowledge(_Strict):
     message_ids: tuple[str, ...]
     merged_in: str
     commits: tuple[str, ...] = ()
+
+
+class _EditEntry(_Strict):
+    file: str = Field(min_length=1)
+    function: str = Field(min_length=1)
+    replace: str = Field(min_length=1)
+    by: str
+
+    @field_validator("replace")
+    @classmethod
+    def _is_pattern(cls, text: str) -> str:
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return text
+
+    @field_validator("file")
+    @classmethod
+    def _stays_inside(cls, name: str) -> str:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise ValueError("a path below the kernel's top folder, please")
+        return name
+
+
+class EditsFile(_Strict):
+    """``patches/edits/*.toml``: changes of the source by pattern. Never its code."""
+
+    title: str = Field(min_length=1)
+    optional: bool = False
+    edit: tuple[_EditEntry, ...] = Field(min_length=1)
+
+    def edits(self, name: str) -> Edits:
+        return Edits(name, self.title, tuple(Edit(**entry.model_dump()) for entry in self.edit), self.optional)
 
 
 class _KnownEntry(_Strict):

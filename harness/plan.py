@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.errors import UsageError
 from harness.job import Job, SeriesKnowledge
+from harness.model.edit import Edits
 from harness.model.judge import LaneResults, suspects, wants_more
 from harness.model.series import Patch, Series
 from harness.model.tree import Source
@@ -25,12 +26,13 @@ PREFIX, WITHOUT = "patch-", "without-"
 @dataclass(frozen=True)
 class Lane:
     """A source and the patches on top of it, in order. ``layers`` holds base patches first, then the series. ``patch``:
-    the number (from 1) of the last patch of the series in it, 0 on base."""
+    the number (from 1) of the last patch of the series in it, 0 on base. ``edits`` are made on top."""
 
     name: str
     source: Source
     layers: tuple[Patch, ...] = ()
     patch: int = 0
+    edits: tuple[Edits, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,12 @@ def plan(
     base_patches: Sequence[Patch],
     merged: bool,
     groups: Sequence[str] = (),
+    edits: Sequence[Edits] = (),
 ) -> Plan:
     """Lanes and first cells of a job.
 
     ``merged``: the series is known to be in ``kernel``, and no base was named: the kernel runs as one lane. ``groups``
-    are the suite's files.
+    are the suite's files, ``edits`` what is made on top of every lane.
     """
     layers = tuple(base_patches)
     patches = series.patches if series is not None and not merged else ()
@@ -95,6 +98,7 @@ def plan(
     else:
         lanes = (Lane(HEAD, kernel),)
         notes = ("one lane, no control: the verdict rests on the known failures alone",)
+    lanes = tuple(replace(lane, edits=tuple(edits)) for lane in lanes)
     return Plan(lanes, tuple(cell for lane in lanes for cell in first_cells(job, lane.name, groups)), notes)
 
 
@@ -109,7 +113,9 @@ def _series(job: Job, kernel: Source, below: tuple[Patch, ...], patches: Sequenc
 def without(head: Lane, number: int, below: int) -> Lane:
     """The head without patch ``number`` of its series; ``below`` patches of its layers are the base's."""
     place = below + number - 1
-    return Lane(f"{WITHOUT}{number}", head.source, head.layers[:place] + head.layers[place + 1 :], head.patch)
+    return Lane(
+        f"{WITHOUT}{number}", head.source, head.layers[:place] + head.layers[place + 1 :], head.patch, head.edits
+    )
 
 
 def first_cells(job: Job, lane: str, groups: Sequence[str]) -> list[Cell]:

@@ -27,11 +27,12 @@ from harness.host.sandbox import Sandbox
 from harness.host.sources import resolve
 from harness.host.store import Store, key_of
 from harness.host.trees import make_tree
-from harness.job import Job, SeriesKnowledge, read_toml, write_job
+from harness.job import EditsFile, Job, SeriesKnowledge, read_toml, write_job
 from harness.lab import Lab
 from harness.lane import LaneRun, Opener, Question
 from harness.log import say, step, warn
 from harness.model.blame import questions
+from harness.model.edit import Edits
 from harness.model.kernel import Module
 from harness.model.report import Report
 from harness.model.series import Series
@@ -118,7 +119,10 @@ class Run:
                 hint="try again, or give it as an mbox",
                 transient=True,
             )
-        todo = plan(job, kernel, base, series, base_patches, merged, groups())
+        edits = [read_edits(name) for name in job.edits]
+        for edit in edits:
+            self.fact("edit", f"{edit.name}, on every lane: {edit.title}")
+        todo = plan(job, kernel, base, series, base_patches, merged, groups(), edits)
         for note in todo.notes:
             self.note(note)
         return todo
@@ -182,7 +186,7 @@ class Run:
         self._announce(lane)
         with self._stage(lane, "apply") as records:
             try:
-                tree = make_tree(lane.source, lane.layers, self.store)
+                tree = make_tree(lane.source, lane.layers, self.store, lane.edits)
             except PatchError as error:
                 records.add(_stage_event("apply", "FAIL", "\n".join(error.lines())))
                 say("\n".join(error.lines()), style="red")
@@ -355,7 +359,7 @@ class Run:
         """The driver of a series with a hole in it, or why there is none: which is nobody's fault."""
         with step(f"{lane.name}: the series without that patch"):
             try:
-                tree = make_tree(lane.source, lane.layers, self.store)
+                tree = make_tree(lane.source, lane.layers, self.store, lane.edits)
             except (PatchError, UsageError):
                 return None, "does not come out cleanly"
             try:
@@ -382,6 +386,14 @@ def groups() -> list[str]:
 def all_knowledge() -> list[SeriesKnowledge]:
     """What the project knows about series: patches/*/series.toml."""
     return [read_toml(path, SeriesKnowledge) for path in sorted(data_folder("patches").glob("*/series.toml"))]
+
+
+def read_edits(name: str) -> Edits:
+    """Edits by the path of their file, or by the name of one in patches/edits. UsageError: there is none."""
+    path = Path(name)
+    if not path.suffix:
+        path = data_folder("patches") / "edits" / f"{name}.toml"
+    return read_toml(path, EditsFile).edits(path.stem)
 
 
 def series_knowledge(spec: str) -> SeriesKnowledge | None:

@@ -16,11 +16,14 @@ import json
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from harness.errors import InfraError
+from harness.host import edits as editing
 from harness.host import git, proc
 from harness.host.store import Store, key_of
+from harness.model.edit import Edits
 from harness.model.series import Patch
 from harness.model.tree import Source, Tree
 
@@ -28,16 +31,18 @@ RECIPE = 1  # count up when the layout of an entry changes
 COPY_SECONDS = 600.0
 
 
-def make_tree(source: Source, layers: Sequence[Patch], store: Store) -> Tree:
-    """The source with ``layers`` applied in this order; without layers the source itself.
+def make_tree(source: Source, layers: Sequence[Patch], store: Store, edits: Sequence[Edits] = ()) -> Tree:
+    """The source with ``layers`` applied in this order, and ``edits`` on top; without any the source itself.
 
-    Lanes with the same layers share the entry. Raises what :func:`harness.host.git.apply` raises.
+    Lanes with the same layers and edits share the entry. Raises what :func:`harness.host.git.apply` and
+    :func:`harness.host.edits.make` raise.
     """
-    if not layers:
+    if not layers and not edits:
         return Tree(content_key(source, {}), source.path, source)
     diffs = [hashlib.sha256(git.diff_of(layer.mail)).hexdigest() for layer in layers]
-    where = key_of(recipe=RECIPE, source=source.key, layers=diffs)
-    entry = store.get("trees", where, lambda folder: _fill(folder, source, layers))
+    on_top = [asdict(edit) for edit in edits]
+    where = key_of(recipe=RECIPE, source=source.key, layers=diffs, **({"edits": on_top} if on_top else {}))
+    entry = store.get("trees", where, lambda folder: _fill(folder, source, layers, edits))
     made = json.loads((entry / "tree.json").read_text())
     return Tree(made["key"], entry / "tree", source, frozenset(made["touched"]))
 
@@ -64,12 +69,14 @@ def fingerprints(tree: Tree) -> dict[str, str]:
     return {name: fingerprint(tree.path / name) for name in sorted(tree.touched)}
 
 
-def _fill(folder: Path, source: Source, layers: Sequence[Patch]) -> None:
+def _fill(folder: Path, source: Source, layers: Sequence[Patch], edits: Sequence[Edits]) -> None:
     tree = folder / "tree"
     _link(source.path, tree)
     touched: set[str] = set()
     for number, layer in enumerate(layers, 1):
         touched |= git.apply(tree, layer, f"patch {number} of {len(layers)}")
+    for edit in edits:
+        touched |= editing.make(tree, edit)
     after = {name: fingerprint(tree / name) for name in touched}
     changed = {name: print_ for name, print_ in after.items() if print_ != fingerprint(source.path / name)}
     record = {"key": content_key(source, changed), "touched": sorted(changed)}

@@ -24,6 +24,7 @@ HANG = Edit(
     r"\g<0>\tlocal_irq_disable();\n\tfor (;;)\n\t\tcpu_relax();\n",
 )
 NO_COMPILE = Edit(f"{DRIVER}/amdxdna_gem.c", r"\Z", "\nint planted_error(void) { return planted_name; }\n")
+HARMLESS = Edit(f"{DRIVER}/aie2_pm.c", r"\Z", "\nint xdna_test(int x);\nint xdna_test(int x)\n{\n\treturn x;\n}\n")
 OPENS = "test_e01 or test_l07 or test_e31"
 
 pytestmark = [pytest.mark.kernel, pytest.mark.qemu]
@@ -81,3 +82,19 @@ def test_hangs_in_a_test_with_interrupts_off(harness: Harness, plant: Plant, tmp
     assert "test_e31" in ran.stdout
     assert "amdxdna_drm_sync_bo_ioctl" in lost[0]["evidence"]
     assert {r["outcome"] for r in ran.report["lanes"]["head"]["results"] if "test_e01" in r["id"]} == {"PASS"}
+
+
+def test_an_edit_is_on_every_lane(harness: Harness, plant: Plant, tmp_path: Path) -> None:
+    """What both lanes have is nobody's fault; without a control it is the kernel's."""
+    edit = tmp_path / "forget-usage.toml"
+    edit.write_text(
+        'title = "heap usage is never given back"\n[[edit]]\nfunction = "amdxdna_gem_heap_free"\n'
+        f'file = "{DRIVER}/amdxdna_gem.c"\nreplace = \'client->heap_usage -= abo->mem\\.size;\'\nby = ""\n'
+    )
+    words = ("--kernel", KERNEL, "-k", "test_e18", "--edit", edit)
+    alone = harness("run", *words)
+    assert alone.status == 1, alone
+    assert "forget-usage, on every lane: heap usage is never given back" in alone.stdout
+    both = harness("run", plant("harmless", HARMLESS), *words)
+    assert both.report["regressed"] == [], both
+    assert {r["outcome"] for r in both.report["lanes"]["base"]["results"] if "test_e18" in r["id"]} == {"FAIL"}

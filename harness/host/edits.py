@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Make edits by pattern in a tree of hard links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.model.edit import DoesNotFit, Edits
+
+
+def make(tree: Path, edits: Edits) -> frozenset[str]:
+    """Make all of them, or none: the paths that were changed. UsageError: they do not fit, and are not optional."""
+    try:
+        after = _texts(tree, edits)
+    except DoesNotFit as error:
+        if edits.optional:
+            return frozenset()
+        raise UsageError(
+            f"the edit {edits.name!r} does not fit this kernel: {error}", hint="mend its pattern, or leave it out"
+        ) from error
+    for name, text in after.items():
+        path = tree / name
+        mode = path.stat().st_mode
+        path.unlink()  # a hard link to the pristine source
+        path.write_text(text)
+        path.chmod(mode)
+    return frozenset(after)
+
+
+def _texts(tree: Path, edits: Edits) -> Mapping[str, str]:
+    texts: dict[str, str] = {}
+    for edit in edits.edits:
+        path = tree / edit.file
+        if edit.file not in texts and (path.is_symlink() or not path.is_file()):
+            raise DoesNotFit(f"there is no file {edit.file}")
+        texts[edit.file] = edit.applied(texts.get(edit.file) or path.read_text())
+    return texts
