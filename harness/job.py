@@ -22,6 +22,7 @@ from harness.model.edit import Edit, Edits
 from harness.model.judge import ATTEMPTS
 from harness.model.kernel import Profile
 from harness.model.known import KnownFailure
+from harness.model.result import Outcome
 from harness.model.variant import AddressMode, Variant
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -135,6 +136,8 @@ class _KnownEntry(_Strict):
     fingerprint: str = ""
     rate: float | None = Field(default=None, gt=0, le=1)
     says: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    outcome: Literal[Outcome.FAIL, Outcome.LOST] = Outcome.FAIL
+    variants: tuple[str, ...] = Field(default=("*",), min_length=1)
 
 
 class _KnownFile(_Strict):

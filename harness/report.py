@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from harness.host.data import data_folder
 from harness.job import Job, read_known, read_toml
 from harness.model.blame import Culprit, Prefix, culprits, verdict
 from harness.model.judge import LaneResults, judge, judge_alone
-from harness.model.known import KnownFailure, hide
+from harness.model.known import Hidden, KnownFailure, hide, mended
 from harness.model.report import LaneReport, PatchReport, Report
 from harness.plan import BASE, HEAD, PREFIX, WITHOUT
 
@@ -28,10 +28,11 @@ def known_failures() -> tuple[KnownFailure, ...]:
     return read_known(data_folder("jobs") / "known.toml")
 
 
-def visible(results: LaneResults, known: Iterable[KnownFailure], version: str) -> tuple[LaneResults, dict[str, Any]]:
-    """The lane with what is known taken out, and what was: test id to reasons."""
-    entries, today = tuple(known), date.today()
-    hidden = [hide(result, entries, version, today) for result in results.results]
+def visible(
+    results: LaneResults, valid: Sequence[KnownFailure], shown: Collection[str] = ()
+) -> tuple[LaneResults, dict[str, Any]]:
+    """The lane with what is known taken out, and what was: test id to reasons. Tests in ``shown`` stay as they are."""
+    hidden = [Hidden(r) if r.id in shown else hide(r, valid) for r in results.results]
     reasons = {h.result.id: h.known for h in hidden if h.known}
     return LaneResults(tuple(h.result for h in hidden), results.planned, results.broken), reasons
 
@@ -141,14 +142,17 @@ def _last(events: Iterable[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
 
 def _lanes(run: Path, job: Job, events: list[dict[str, Any]]) -> tuple[dict[str, LaneReport], dict[str, LaneResults]]:
     """Every lane that the plan named, also one that left no record."""
-    known = known_failures()
+    variant = job.variant.name
+    named = {str(e["name"]): e for e in events if e.get("event") == "lane"}
+    raw = {name: fold(load_events(run / name / variant / LANE_RECORDS)) for name in named}
+    known, today = known_failures(), date.today()
+    valid = {name: [k for k in known if k.covers(str(e["version"]), variant, today)] for name, e in named.items()}
+    # What passes on head although it is known to fail is shown as it is on base: then the series has mended it.
+    passing = mended(raw[HEAD].results, valid[HEAD]) if HEAD in named else []
     lanes: dict[str, LaneReport] = {}
     results: dict[str, LaneResults] = {}
-    for event in events:
-        if event.get("event") != "lane":
-            continue
-        name, version = str(event["name"]), str(event["version"])
-        raw = fold(load_events(run / name / job.variant.name / LANE_RECORDS))
-        results[name], reasons = visible(raw, known, version)
-        lanes[name] = LaneReport(name, str(event.get("kernel", "")), raw.results, reasons)
+    for name, event in named.items():
+        results[name], reasons = visible(raw[name], valid[name], passing)
+        gone = tuple(passing) if name == HEAD else ()
+        lanes[name] = LaneReport(name, str(event.get("kernel", "")), raw[name].results, reasons, gone)
     return lanes, results

@@ -20,8 +20,10 @@ class KnownFailure:
     is one entry. The splat must then contain each of these texts, so that another defect in the same function is not
     hidden.
 
-    ``kernels`` are glob patterns over the version ("7.3.*"). After ``expires`` the entry hides nothing any more. A
-    ``rate`` (0 to 1) marks a race: such an entry is not strict, it may pass.
+    ``kernels`` are glob patterns over the version ("7.3.*"), ``variants`` over the variant's name ("*-force-iova-*").
+    After ``expires`` the entry hides nothing any more. A test that is known to FAIL must not be LOST instead:
+    ``outcome`` says which. A ``rate`` (0 to 1) marks a race; an entry without one is strict: that its test
+    passes is news.
     """
 
     reason: str
@@ -31,9 +33,15 @@ class KnownFailure:
     fingerprint: str = ""
     rate: float | None = None
     says: tuple[str, ...] = ()
+    outcome: Outcome = Outcome.FAIL
+    variants: tuple[str, ...] = ("*",)
 
-    def covers(self, version: str, today: date) -> bool:
-        return today <= self.expires and any(fnmatchcase(version, pattern) for pattern in self.kernels)
+    def covers(self, version: str, variant: str, today: date) -> bool:
+        here = any(fnmatchcase(variant, pattern) for pattern in self.variants)
+        return here and today <= self.expires and any(fnmatchcase(version, pattern) for pattern in self.kernels)
+
+    def names(self, result: Result) -> bool:
+        return bool(self.test) and self.test == result.id and self.outcome is result.outcome
 
     def explains(self, finding: Finding) -> bool:
         if not self.fingerprint:
@@ -56,12 +64,12 @@ class Hidden:
     known: tuple[str, ...] = ()
 
 
-def hide(result: Result, entries: Sequence[KnownFailure], version: str, today: date) -> Hidden:
-    """Take what is known out of ``result``. ERROR and SKIP are never hidden: nothing was asked."""
-    valid = [entry for entry in entries if entry.covers(version, today)]
+def hide(result: Result, valid: Sequence[KnownFailure]) -> Hidden:
+    """Take what is known out of ``result``. ``valid`` are the entries that cover where it was asked. ERROR and SKIP are
+    never hidden: nothing was asked."""
     if result.outcome not in (Outcome.FAIL, Outcome.LOST):
         return Hidden(result)
-    named = [entry for entry in valid if entry.test and entry.test == result.id]
+    named = [entry for entry in valid if entry.names(result)]
     explained = {f: entry.reason for f in result.findings for entry in valid if entry.explains(f)}
     left = tuple(f for f in result.findings if f not in explained)
     reasons = list(dict.fromkeys(explained.values()))
@@ -70,3 +78,10 @@ def hide(result: Result, entries: Sequence[KnownFailure], version: str, today: d
     if reasons and not left and result.outcome is Outcome.FAIL and result.only_findings:
         return Hidden(replace(result, outcome=Outcome.PASS, findings=()), tuple(reasons))
     return Hidden(replace(result, findings=left), tuple(reasons))
+
+
+def mended(results: Sequence[Result], valid: Sequence[KnownFailure]) -> list[str]:
+    """The tests that a strict entry calls failing, and that passed each time they were asked."""
+    strict = {entry.test for entry in valid if entry.test and entry.rate is None}
+    asked = [result for result in results if result.id in strict]
+    return sorted({r.id for r in asked} - {r.id for r in asked if r.outcome is not Outcome.PASS})

@@ -14,12 +14,14 @@ from harness.model.result import Result
 
 @dataclass(frozen=True)
 class LaneReport:
-    """One lane on one variant: what was built, what it answered, what of that was known."""
+    """One lane on one variant: what was built, what it answered, what of that was known, and the tests that passed
+    although they are known to fail."""
 
     name: str
     kernel: str
     results: tuple[Result, ...]
     known: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ class Report:
             for test, reasons in lane.known.items():
                 merged[test] = tuple(dict.fromkeys((*merged.get(test, ()), *reasons)))
         return merged
+
+    @property
+    def mended(self) -> list[str]:
+        """Tests that are on the list of known failures and passed."""
+        return sorted({test for lane in self.lanes.values() for test in lane.mended})
 
     def ids(self, change: Change) -> list[str]:
         """Ids of the tests and stages that changed in this way, sorted."""

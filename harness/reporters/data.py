@@ -12,7 +12,8 @@ from harness.model.result import Result
 
 
 def render(report: Report) -> str:
-    """``verdict``, ``fixed``, ``regressed``, ``suspect``, ``flaky``, ``unanswered`` (lists of ids), ``known`` (ids),
+    """``verdict``, ``fixed``, ``regressed``, ``suspect``, ``flaky``, ``unanswered`` (lists of ids), ``known`` and
+    ``mended`` (ids of what is known to fail, and does or does not),
     ``reasons``, ``facts``, ``notes``, ``trailers``, ``culprits`` and ``patches`` when each patch was tested, and all
     answers of each lane."""
     data = {
@@ -24,6 +25,7 @@ def render(report: Report) -> str:
             for change in (Change.FIXED, Change.REGRESSED, Change.SUSPECT, Change.FLAKY, Change.UNANSWERED)
         },
         "known": sorted(report.known),
+        "mended": report.mended,
         "known_reasons": {test: list(reasons) for test, reasons in report.known.items()},
         "variant": report.variant,
         "facts": dict(report.facts),

@@ -25,6 +25,9 @@ def render(report: Report) -> str:
     if report.known:
         lines += ["", "known failures:"]
         lines += [f"  {test}: {'; '.join(reasons)}" for test, reasons in sorted(report.known.items())]
+    if report.mended:
+        lines += ["", "known to fail, and passing: take them off jobs/known.toml once the kernel has the fix"]
+        lines += [f"  {test}" for test in report.mended]
     lines += _difference_free(report)
     if report.trailers:
         lines += ["", "trailers:", *(f"  {_flat(trailer)}" for trailer in report.trailers)]

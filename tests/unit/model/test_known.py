@@ -9,7 +9,7 @@ from datetime import date
 import pytest
 
 from harness.model.finding import Finding, Kind
-from harness.model.known import KnownFailure, hide
+from harness.model.known import Hidden, KnownFailure, hide, mended
 from harness.model.result import Outcome, Result
 
 TODAY = date(2026, 11, 24)
@@ -26,13 +26,17 @@ def failed(*findings: Finding, only: bool = True) -> Result:
     return Result(TEST, Outcome.FAIL, "", findings=findings, only_findings=only)
 
 
+def hidden(result: Result, *entries: KnownFailure, variant: str = "emulated-npu4-sva-plain-restored") -> Hidden:
+    return hide(result, [entry for entry in entries if entry.covers(VERSION, variant, TODAY)])
+
+
 def left(result: Result, *entries: KnownFailure) -> Result:
-    return hide(result, entries, VERSION, TODAY).result
+    return hidden(result, *entries).result
 
 
 def test_a_known_finding_leaves_a_pass() -> None:
-    hidden = hide(failed(SPLAT), [ENTRY], VERSION, TODAY)
-    assert (hidden.result.outcome, hidden.result.findings, hidden.known) == (Outcome.PASS, (), ("it is known",))
+    found = hidden(failed(SPLAT), ENTRY)
+    assert (found.result.outcome, found.result.findings, found.known) == (Outcome.PASS, (), ("it is known",))
 
 
 def test_an_assertion_that_failed_beside_a_known_finding_stays() -> None:
@@ -50,6 +54,7 @@ def test_a_finding_beside_a_known_one_stays() -> None:
     [
         pytest.param(replace(ENTRY, expires=date(2026, 11, 23)), id="expired"),
         pytest.param(replace(ENTRY, kernels=("7.2.*",)), id="another kernel"),
+        pytest.param(replace(ENTRY, variants=("*-carveout-*", "ssh-*")), id="another variant"),
         pytest.param(replace(ENTRY, fingerprint="KASAN:send"), id="the beginning of a fingerprint"),
         pytest.param(replace(MANY, fingerprint="KASAN:sen"), id="the beginning of a frame"),
         pytest.param(replace(MANY, says=("Write of size 4",)), id="the splat says something else"),
@@ -63,7 +68,7 @@ def test_an_entry_hides_only_what_it_names(entry: KnownFailure) -> None:
 
 def test_one_entry_for_every_caller_of_a_defect() -> None:
     again = replace(SPLAT, fingerprint="KASAN:send:close")
-    assert hide(failed(SPLAT, again), [MANY], VERSION, TODAY).known == ("it is known",)
+    assert hidden(failed(SPLAT, again), MANY).known == ("it is known",)
     assert left(failed(SPLAT, again), MANY).outcome is Outcome.PASS
 
 
@@ -77,3 +82,20 @@ def test_a_test_that_is_known_to_fail_is_a_pass_until_it_shows_something_new() -
 def test_what_was_not_asked_is_never_hidden(outcome: Outcome) -> None:
     entry = replace(ENTRY, fingerprint="", test=TEST)
     assert left(replace(failed(), outcome=outcome), entry).outcome is outcome
+
+
+def test_a_test_that_is_known_to_fail_must_not_panic() -> None:
+    entry = replace(ENTRY, fingerprint="", test=TEST)
+    lost = replace(failed(only=False), outcome=Outcome.LOST)
+    assert left(lost, entry) == lost
+    assert left(lost, replace(entry, outcome=Outcome.LOST)).outcome is Outcome.PASS
+    assert left(failed(only=False), replace(entry, outcome=Outcome.LOST)).outcome is Outcome.FAIL
+
+
+def test_what_is_strictly_known_and_passes_is_mended() -> None:
+    entry = replace(ENTRY, fingerprint="", test=TEST)
+    passed = Result(TEST, Outcome.PASS)
+    assert mended([passed, passed], [entry]) == [TEST]
+    assert mended([passed, failed()], [entry]) == []
+    assert mended([passed], [replace(entry, rate=0.5)]) == []
+    assert mended([Result("test_b", Outcome.PASS)], [entry]) == []

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A report out of records: what is known to fail, on one lane and on two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from harness import report as reports
+from harness.job import Job, write_job
+from harness.model.judge import Change, Verdict
+from harness.model.known import KnownFailure
+from harness.model.report import Report
+
+A, B = "test_x.py::test_a", "test_x.py::test_b"
+KNOWN = KnownFailure("posted fix", ("7.3.*",), date(2099, 1, 1), test=A)
+
+
+def report(folder: Path, monkeypatch: pytest.MonkeyPatch, **lanes: Mapping[str, str]) -> Report:
+    """The report of a run with these lanes: test to outcome, "lost" for one that never reported."""
+    monkeypatch.setattr(reports, "known_failures", lambda: (KNOWN,))
+    job = Job(kernel="debian:7.3")
+    (folder / "job.toml").write_text(write_job(job))
+    run = [{"event": "lane", "name": name, "version": "7.3.4", "kernel": "k"} for name in lanes]
+    (folder / "run.jsonl").write_text("".join(json.dumps(event) + "\n" for event in run))
+    for name, outcomes in lanes.items():
+        events = [{"event": "suite-start", "boot": 1, "attempt": 1, "tests": list(outcomes)}]
+        for test, outcome in outcomes.items():
+            place = {"boot": 1, "attempt": 1, "id": test}
+            events.append({"event": "test-start", **place})
+            end = {"event": "test-end", "outcome": outcome, "phase": "call", "text": "", "duration": 0.1}
+            lost = {"event": "lost", "outcome": "LOST", "evidence": "panic", "console": ""}
+            events.append({**(lost if outcome == "lost" else end), **place})
+        where = folder / name / job.variant.name
+        where.mkdir(parents=True)
+        (where / "results.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    return reports.derive(folder)
+
+
+def test_alone_what_is_known_is_good_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = report(tmp_path, monkeypatch, head={A: "fail", B: "pass"})
+    assert (found.verdict, found.known, found.mended) == (Verdict.GOOD, {A: ("posted fix",)}, [])
+
+
+def test_alone_what_is_known_and_passes_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = report(tmp_path, monkeypatch, head={A: "pass", B: "pass"})
+    assert (found.verdict, found.known, found.mended) == (Verdict.GOOD, {}, [A])
+
+
+def test_a_series_that_mends_what_is_known_fixes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = report(tmp_path, monkeypatch, base={A: "fail", B: "pass"}, head={A: "pass", B: "pass"})
+    assert (found.ids(Change.FIXED), found.mended) == ([A], [A])
+
+
+def test_known_on_both_lanes_is_neither_fixed_nor_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = report(tmp_path, monkeypatch, base={A: "fail", B: "pass"}, head={A: "fail", B: "pass"})
+    assert (found.verdict, found.ids(Change.FIXED), found.mended) == (Verdict.GOOD, [], [])
+
+
+def test_known_to_fail_does_not_excuse_a_panic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = report(tmp_path, monkeypatch, base={A: "fail", B: "pass"}, head={A: "lost", B: "pass"})
+    assert found.ids(Change.SUSPECT) == [A]
