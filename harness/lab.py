@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.guests import Guests
+from harness.host import scratch
 from harness.host.accel import Accelerator, measure
 from harness.host.data import data_folder
 from harness.host.image import guest_image
@@ -32,6 +33,7 @@ class Lab:
     @classmethod
     def prepare(cls, store: Store) -> Lab:
         """Fetch and make what is not there yet, and measure the accelerators."""
+        scratch.sweep()
         emulator = find_qemu(store)
         return cls(emulator, measure(emulator, store), guest_image(store), ivrs_initrd(store))
 

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from harness.host.npu_control import NpuControl
 from harness.host.port import Port
 from harness.host.proc import kill_group, spawn
 from harness.host.qmp import Monitor
+from harness.host.scratch import socket_folder
 from harness.host.snapshot import load, load_memory, save
 from harness.host.vm import Machine, Sockets, npu_argv, qemu_argv, qemu_script
 
@@ -66,7 +66,7 @@ class Boot:
         self.folder = folder
         self.console_path = folder / "console.log"
         self.npu_log = folder / "npu.jsonl"
-        self._sockets = Path(tempfile.mkdtemp(prefix="xdna-"))
+        self._sockets = socket_folder()
         self.machine = replace(
             machine, sockets=Sockets(self._sockets), console=self.console_path, incoming=state is not None
         )
