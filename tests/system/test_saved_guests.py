@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A saved guest that is not what was saved, does not run or cannot be saved is noticed, and never becomes a verdict.
 
-XDNA_HARNESS_RESTORES=200 restores as often in a row as that, on the plain kernel.
+XDNA_HARNESS_RESTORES=200 restores as often in a row as that, on the plain kernel and on the debug kernel.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from harness.model.variant import AddressMode, Variant
 
 DRIVER = "drivers/accel/amdxdna"
 RESTORES = int(os.environ.get("XDNA_HARNESS_RESTORES", "10"))
+PROFILES = list(Profile) if "XDNA_HARNESS_RESTORES" in os.environ else [Profile.PLAIN]
 ONE = "test_e01"
 NEVER_IDLE = Edit(
     f"{DRIVER}/amdxdna_pm.c", r"(\tpm_runtime_use_autosuspend\(dev\);\n)", r"\1\tpm_runtime_get_noresume(dev);\n"
@@ -54,18 +55,22 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def guests(source: Source, store: Store) -> Guests:
     """The source's own driver, its guests not saved yet."""
+    return guests_of(source, store, Profile.PLAIN)
+
+
+def guests_of(source: Source, store: Store, profile: Profile) -> Guests:
     user = Store()
     module = Modules(user, Sandbox.detect(), data_folder("jobs") / "kconfig").build(
-        make_tree(source, (), user), Profile.PLAIN
+        make_tree(source, (), user), profile
     )
-    return Lab.prepare(user).guests(module, Variant(), 120.0, store)
+    return Lab.prepare(user).guests(module, Variant(profile=profile), 120.0, store)
 
 
 def make(guests: Guests, folder: Path) -> None:
     guests.make_kernel(folder / "kernel")
     with guests.open(folder / "driver", Start.KERNEL) as session:
-        session.load_driver(60)
-        assert session.settle(20)
+        session.load_driver(60 * guests.factor)
+        assert session.settle(20 * guests.factor)
         guests.save_driver(session)
 
 
@@ -73,7 +78,11 @@ def entry(guests: Guests, start: Start) -> Path:
     return guests.store.path("guests", guests._keys[start])
 
 
-def test_restores_in_a_row_each_draw_their_own_and_know_the_time(guests: Guests, tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", PROFILES)
+def test_restores_in_a_row_each_draw_their_own_and_know_the_time(
+    source: Source, store: Store, profile: Profile, tmp_path: Path
+) -> None:
+    guests = guests_of(source, store, profile)
     make(guests, tmp_path)
     for _ in range(RESTORES):
         with guests.open(tmp_path / "again", Start.DRIVER) as session:  # thaw() proves clock and random numbers
