@@ -60,7 +60,9 @@ class Npu:
 
 def select(entries: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
     """The entries that are messages with one of these names (all messages without names)."""
-    return [entry for entry in entries if "opcode" in entry and (not names or entry["name"] in names)]
+    return [
+        entry for entry in entries if "name" in entry and "opcode" in entry and (not names or entry["name"] in names)
+    ]
 
 
 def buffers(entries: Sequence[Entry]) -> list[tuple[int, int, int]]:

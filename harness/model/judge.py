@@ -164,7 +164,8 @@ def _compare(test: str, base: Sequence[Result], head: Sequence[Result], head_bro
     if first_base.outcome is Outcome.SKIP and first_head.outcome in (Outcome.FAIL, Outcome.LOST):
         return call(Change.UNANSWERED, f"skipped on base, {first_head.outcome} on head: no control, no claim")
     better = worse(first_head, first_base)
-    if better and first_head.outcome is Outcome.PASS and first_base.outcome is not Outcome.SKIP:
+    passed = first_head.outcome is Outcome.PASS and not first_head.known
+    if better and passed and first_base.outcome is not Outcome.SKIP:
         return call(Change.FIXED, f"{first_base.outcome} on base, {first_head.outcome} on head")
     return call(Change.SAME)
 

@@ -74,9 +74,9 @@ def hide(result: Result, valid: Sequence[KnownFailure]) -> Hidden:
     left = tuple(f for f in result.findings if f not in explained)
     reasons = list(dict.fromkeys(explained.values()))
     if named and not left:
-        return Hidden(replace(result, outcome=Outcome.PASS, findings=()), (*reasons, named[0].reason))
+        return Hidden(replace(result, outcome=Outcome.PASS, findings=(), known=True), (*reasons, named[0].reason))
     if reasons and not left and result.outcome is Outcome.FAIL and result.only_findings:
-        return Hidden(replace(result, outcome=Outcome.PASS, findings=()), tuple(reasons))
+        return Hidden(replace(result, outcome=Outcome.PASS, findings=(), known=True), tuple(reasons))
     return Hidden(replace(result, findings=left), tuple(reasons))
 
 

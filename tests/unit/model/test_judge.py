@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.model.finding import Finding, Kind
@@ -191,3 +193,10 @@ def test_overall_is_the_worst() -> None:
     assert overall([good, unknown]) is Verdict.UNKNOWN
     assert overall([good]) is Verdict.GOOD
     assert overall([]) is Verdict.UNKNOWN
+
+
+def test_what_is_known_to_fail_was_not_fixed() -> None:
+    passed = lane(P)
+    hidden = LaneResults(tuple(replace(r, known=r.id == T) for r in passed.results), passed.planned)
+    assert change(judge(lane(F), passed)) is Change.FIXED
+    assert change(judge(lane(F), hidden)) is Change.SAME

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Commands in flight, and what becomes of them when their buffers, contexts or processes go."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness.drm import command
+from harness.drm.client import Client
+from harness.drm.command import State
+from harness.drm.device import Device
+from harness.drm.heap import CHUNK, DEVICE_BASE, MIB, Heap
+from harness.drm.structs import BoType
+from harness.guest.child import in_child
+from harness.guest.counters import mailboxes, shared_memory
+from harness.guest.expect import eventually, falls_asleep, name_of, refused, works
+from harness.guest.npu import Npu
+from harness.guest.program import Program
+from harness.guest.worker import Worker
+
+pytestmark = pytest.mark.fw
+EXPANDING = pytest.mark.generations("npu4", "npu5", "npu6")
+SHARED_MEMORY = pytest.mark.modes("sva", "force-iova")
+"""Where buffers are shared memory, which the system counts; carveout memory it does not."""
+RACE_SECONDS = 3.0
+
+
+@pytest.fixture(autouse=True)
+def _started_anew(npu: Npu, device: Device) -> Iterator[None]:
+    """Whatever became of firmware, the next test finds it alive: it starts when the suspended device is used."""
+    yield
+    npu.reset()
+    device.suspend()
+
+
+def a_context_works(open_client: Callable[[], Client]) -> None:
+    """A new client gets a context whose commands complete."""
+    heap = Heap(open_client())
+    with works("first chunk and a context of another client"):
+        heap.add_chunk()
+        worker = Worker(heap)
+    worker.fetch(DEVICE_BASE, 4)
+    heap.client.close()
+    heap.release()
+
+
+@SHARED_MEMORY
+def test_l14_exit_with_a_hung_command(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
+    """L14: a process that ends while its command hangs is gone in the time that a hung command is given, with all it
+    had: memory, context, channel.
+
+    Source: aie2_ctx.c, aie2_hwctx_fini(), aie2_sched_job_timedout() (tdr_timeout_ms 2000).
+    """
+    before = shared_memory()
+
+    def body() -> None:
+        heap = Heap(Client.open(device.node))
+        with works("first chunk, a context and a command that hangs"):
+            heap.add_chunk()
+            Worker(heap).submit(Program().hang())
+
+    started = time.monotonic()
+    in_child(body)
+    assert time.monotonic() - started < 20, "the process took long to end"
+    eventually(lambda: shared_memory() - before < CHUNK // 4, "the memory of the process is back")
+    eventually(lambda: mailboxes() <= 1, "the channel of its context is gone")
+    a_context_works(open_client)
+
+
+@pytest.mark.quick
+def test_l16_handles_closed_behind_a_command(heap: Heap, npu: Npu) -> None:
+    """L16: a command whose buffer handles are closed as soon as it is submitted completes all the same.
+
+    Source: amdxdna_ctx.c, amdxdna_cmd_submit() holds the buffers by reference.
+    """
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        worker = Worker(heap)
+    client = heap.client
+    with works("command and code buffers of their own"):
+        code = heap.create_dev(4096)
+        program = bytes(Program().store(worker.result_address, 0x16))
+        heap.view(code, 4096).write(0, program)
+        cmd = client.create_bo(BoType.CMD, 4096)
+        memory = client.map_bo(cmd, 4096)
+        memory.write(0, command.start_npu(client.bo_info(code).xdna_addr, len(program), ()))
+        seq = client.exec_cmd(worker.context, cmd, [code])
+        client.close_bo(cmd)
+        client.close_bo(code)
+        client.wait(worker.context, seq)
+    assert command.state(memory.read(0, 4)) is State.COMPLETED
+    assert worker.result.read(0, 8) == (0x16).to_bytes(8, "little")
+
+
+def test_l16_heap_handle_closed(heap: Heap, npu: Npu, device: Device) -> None:
+    """L16: with the chunk's handle closed, contexts are created, and come back from suspend, as before.
+
+    Source: aie2_ctx.c, aie2_hwctx_init() takes the chunk from dev_heap_xa; aie2_hwctx_restart(). Linux 7.1 follows
+    abo->client of the closed handle, which is NULL.
+    """
+    with works("first chunk and a context"):
+        chunk = heap.add_chunk()
+        worker = Worker(heap)
+    heap.client.close_bo(chunk.handle)
+    with works("another context"):
+        heap.client.create_hwctx()
+    falls_asleep(device)
+    worker.fetch(DEVICE_BASE, 4)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("what", ["no such handle", "more than there are", "a chain in a chain"])
+def test_l18_broken_chain(heap: Heap, npu: Npu, what: str) -> None:
+    """L18: a chain with a command that is none is refused, or ends without having run; nothing is read behind the
+    buffer's end. (What the scheduler could not start ends with an error on its fence and the state it had: NEW.)
+
+    Source: aie2_message.c, aie2_cmdlist_multi_cmd(), amdxdna_cmd_get_payload().
+    """
+    with works("first chunk, a context and a command buffer"):
+        heap.add_chunk()
+        worker = Worker(heap)
+        cmd = heap.client.create_bo(BoType.CMD, 4096)
+        memory = heap.client.map_bo(cmd, 4096)
+    chain = bytearray(command.chain([4711] if what == "no such handle" else [cmd]))
+    if what == "more than there are":
+        chain[4:8] = (4000).to_bytes(4, "little")  # the number of commands
+    memory.write(0, bytes(chain))
+    error = 0
+    try:
+        heap.client.wait(worker.context, heap.client.exec_cmd(worker.context, cmd))
+    except OSError as refusal:
+        error = refusal.errno or 0
+    state = command.state(memory.read(0, 4))
+    assert error in (0, errno.EINVAL, errno.ENOENT), f"{what}: got {name_of(error)}"
+    assert error or state in (State.NEW, State.ERROR, State.ABORT), f"{what}: ended as {state.name}"
+    assert worker.run(Program().store(worker.result_address, 18)) is State.COMPLETED
+
+
+def test_l27_device_sleeps_after_each_call(heap: Heap, npu: Npu, device: Device) -> None:
+    """L27: whatever was called, the device suspends when nothing is in flight: each resume has its put.
+
+    Source: amdxdna_pm.c, amdxdna_pm_resume_get(), amdxdna_pm_suspend_put().
+    """
+    client = heap.client
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        worker = Worker(heap)
+    calls: dict[str, Callable[[], object]] = {
+        "DEV BO": lambda: client.close_bo(heap.create_dev(4096)),
+        "command": lambda: worker.fetch(DEVICE_BASE, 4),
+        "query": client.contexts_alive,
+        "context": lambda: client.destroy_hwctx(client.create_hwctx()),
+    }
+    for name, call in calls.items():
+        with works(name):
+            call()
+        falls_asleep(device)
+    with refused(errno.EINVAL, "units set up a second time"):
+        client.config_cu(worker.context, [(worker.cu, 0)])
+    falls_asleep(device)
+
+
+def test_l29_killed_while_firmware_is_silent(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
+    """L29: a process that is killed while it waits for firmware ends within the driver's own limit of 5 s.
+
+    Source: amdxdna_mailbox_helper.c, xdna_send_msg_wait(): the wait is not interruptible, but has an end.
+    """
+    npu.script({"opcode": "CREATE_CONTEXT", "drop": True})
+    since = npu.mark()
+    child = os.fork()
+    if child == 0:
+        try:
+            heap = Heap(Client.open(device.node))
+            heap.add_chunk()
+            heap.client.create_hwctx()
+        finally:
+            os._exit(0)
+    started = time.monotonic()
+    try:
+        eventually(lambda: len(npu.messages(since, "CREATE_CONTEXT")) > 0, "the child asks for a context", 20.0)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert time.monotonic() - started < 20
+    npu.reset()
+    falls_asleep(device)
+    a_context_works(open_client)
+
+
+def test_l30_compute_unit_closed_while_asleep(heap: Heap, npu: Npu, device: Device) -> None:
+    """L30: a context keeps the buffers of its compute units: closing their handles does not break the next resume.
+
+    Source: aie2_ctx.c, aie2_hwctx_cu_config() looks the handles up again at each restart (Linux 7.3).
+    """
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        worker = Worker(heap)
+    heap.client.close_bo(worker.cu)
+    falls_asleep(device)
+    with works("query that wakes the device"):
+        heap.client.contexts_alive()
+    assert worker.run(Program().store(worker.result_address, 30)) is State.COMPLETED
+
+
+@EXPANDING
+@pytest.mark.stress
+def test_l35_expansion_against_destruction(heap: Heap, npu: Npu, device: Device) -> None:
+    """L35: DEV BOs that expand the heap, and contexts that come and go meanwhile, do not meet each other's remains.
+
+    Source: amdxdna_ctx.c, amdxdna_update_heap(), amdxdna_hwctx_destroy_rcu(); 928caf71e566 mended one such race.
+    """
+    client = heap.client
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        worker = Worker(heap)
+    trouble: list[str] = []
+    stop = time.monotonic() + RACE_SECONDS
+
+    def contexts() -> None:
+        while time.monotonic() < stop:
+            try:
+                client.destroy_hwctx(client.create_hwctx())
+            except OSError as error:
+                if error.errno != errno.EAGAIN:  # a chunk that is created and not mapped yet
+                    trouble.append(f"context: {name_of(error.errno)}")
+
+    def sleep() -> None:
+        while time.monotonic() < stop:
+            device.set_autosuspend_ms(0)
+            time.sleep(0.01)
+
+    delay = device.autosuspend_ms()
+    threads = [threading.Thread(target=body) for body in (contexts, sleep)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            heap.add_chunk()
+            while time.monotonic() < stop - RACE_SECONDS / 3:
+                client.close_bo(heap.create_dev(MIB))
+    finally:
+        for thread in threads:
+            thread.join()
+        device.set_autosuspend_ms(delay)
+    assert not trouble, trouble[:5]
+    assert worker.fetch(DEVICE_BASE + CHUNK, 4) == bytes(4)
+    assert client.contexts_alive() == 1
