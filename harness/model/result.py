@@ -42,8 +42,8 @@ class Result:
 
     ``id`` is a pytest node id relative to tests/target, or ``stage/<name>``. ``evidence`` is what a person needs to
     believe it: assertion text, splat, console tail. ``seconds`` is wall time in the guest. ``only_findings``: the test
-    itself said yes, and only the kernel messages make it a FAIL. ``known``: it failed, and all of that is on the list of
-    known failures; it counts as a PASS then, but nothing was mended.
+    itself said yes, and only the kernel messages make it a FAIL. ``known``: it failed, and all of that is on the
+    list of known failures; it counts as a PASS then, but nothing was mended.
     """
 
     id: str
