@@ -214,22 +214,27 @@ def test_l30_compute_unit_closed_while_asleep(heap: Heap, npu: Npu, device: Devi
 def test_l35_expansion_against_destruction(heap: Heap, npu: Npu, device: Device) -> None:
     """L35: DEV BOs that expand the heap, and contexts that come and go meanwhile, do not meet each other's remains.
 
-    Source: amdxdna_ctx.c, amdxdna_update_heap(), amdxdna_hwctx_destroy_rcu(); 928caf71e566 mended one such race.
+    A chunk is never created while a context is: there 7.3 deadlocks, with force_iova at once (amdxdna_gem_obj_open()
+    takes abo->lock, then mm_lock, amdxdna_hwctx_expand_heap() the other way round). lockdep says so in every debug run;
+    here it would cost the guest. Source: amdxdna_ctx.c, amdxdna_update_heap(), amdxdna_hwctx_destroy_rcu();
+    928caf71e566 mended one such race.
     """
     client = heap.client
     with works("first chunk and a context"):
         heap.add_chunk()
         worker = Worker(heap)
     trouble: list[str] = []
+    creating = threading.Lock()
     stop = time.monotonic() + RACE_SECONDS
 
     def contexts() -> None:
         while time.monotonic() < stop:
             try:
-                client.destroy_hwctx(client.create_hwctx())
+                with creating:
+                    context = client.create_hwctx()
+                client.destroy_hwctx(context)
             except OSError as error:
-                if error.errno != errno.EAGAIN:  # a chunk that is created and not mapped yet
-                    trouble.append(f"context: {name_of(error.errno)}")
+                trouble.append(f"context: {name_of(error.errno)}")
 
     def sleep() -> None:
         while time.monotonic() < stop:
@@ -242,9 +247,9 @@ def test_l35_expansion_against_destruction(heap: Heap, npu: Npu, device: Device)
         thread.start()
     try:
         for number in range(2, 5):
-            with works(f"chunk {number}"):
+            with works(f"chunk {number}"), creating:
                 heap.add_chunk()
-            while time.monotonic() < stop - RACE_SECONDS / 3:
+            while time.monotonic() < stop - RACE_SECONDS * (4 - number) / 4:
                 client.close_bo(heap.create_dev(MIB))
     finally:
         for thread in threads:
