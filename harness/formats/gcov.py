@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reads what ``gcov --json-format`` prints (gcc 9 and later), sums it over guests, and says what never ran: pure.
+
+A line that stands in several functions or files of one guest, or in several guests, has the sum of its counts. Only
+how often is summed: a guest that starts from a saved driver has counted its probe as every other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+FOLDER = "drivers/accel/amdxdna"
+
+
+@dataclass
+class FileCounts:
+    """One source file: how often each line and each function ran; ``spans`` are a function's first and last line."""
+
+    lines: dict[int, int] = field(default_factory=dict)
+    functions: dict[str, int] = field(default_factory=dict)
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def run(self) -> int:
+        """How many lines ran."""
+        return sum(1 for count in self.lines.values() if count)
+
+    @property
+    def percent(self) -> float:
+        return 100.0 * self.run / len(self.lines) if self.lines else 0.0
+
+    def never(self) -> list[int]:
+        """The lines that never ran."""
+        return sorted(number for number, count in self.lines.items() if not count)
+
+    def never_called(self) -> list[str]:
+        """The functions that never ran, in the order of the file."""
+        return sorted((n for n, count in self.functions.items() if not count), key=lambda name: self.spans[name])
+
+
+Coverage = dict[str, FileCounts]
+"""By the file's path in the kernel's tree."""
+
+
+def read(documents: Iterable[str]) -> Coverage:
+    """The sum of gcov's documents. Files outside of the driver's folder are left out. ValueError: not gcov's JSON."""
+    total: Coverage = {}
+    for text in documents:
+        for entry in json.loads(text)["files"]:
+            name = _driver_file(str(entry["file"]))
+            if name:
+                _add(total.setdefault(name, FileCounts()), entry)
+    return total
+
+
+def _driver_file(path: str) -> str:
+    """The path in the kernel's tree, or empty."""
+    _, found, rest = path.partition(f"{FOLDER}/")
+    return f"{FOLDER}/{rest}" if found else ""
+
+
+def _add(counts: FileCounts, entry: Mapping[str, Any]) -> None:
+    for line in entry["lines"]:
+        number = int(line["line_number"])
+        counts.lines[number] = counts.lines.get(number, 0) + int(line["count"])
+    for function in entry["functions"]:
+        name = str(function["name"])
+        counts.functions[name] = counts.functions.get(name, 0) + int(function["execution_count"])
+        counts.spans[name] = (int(function["start_line"]), int(function["end_line"]))
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Sorted numbers, short: ``3-5, 9``."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def table(coverage: Coverage) -> list[str]:
+    """For people: lines, run and per cent of each file, and below it the functions that never ran."""
+    rows = [f"{'file':<32}{'lines':>7}{'run':>7}{'%':>8}"]
+    for name, counts in sorted(coverage.items()):
+        short = name.removeprefix(f"{FOLDER}/")
+        rows.append(f"{short:<32}{len(counts.lines):>7}{counts.run:>7}{counts.percent:>8.1f}")
+        rows += [f"    never ran: {function}()" for function in counts.never_called()]
+    return rows
+
+
+def dump(coverage: Coverage, lost: Sequence[str] = ()) -> str:
+    """coverage.json: counts by file, and the guests whose counts are lost."""
+    files = {
+        name: {"lines": c.lines, "functions": c.functions, "spans": c.spans} for name, c in sorted(coverage.items())
+    }
+    return json.dumps({"files": files, "lost": list(lost)}, indent=1)
+
+
+def load(text: str) -> tuple[Coverage, list[str]]:
+    """What :func:`dump` wrote."""
+    data = json.loads(text)
+    found = {
+        name: FileCounts(
+            {int(number): int(count) for number, count in entry["lines"].items()},
+            {str(f): int(count) for f, count in entry["functions"].items()},
+            {str(f): (int(span[0]), int(span[1])) for f, span in entry["spans"].items()},
+        )
+        for name, entry in data["files"].items()
+    }
+    return found, list(data["lost"])

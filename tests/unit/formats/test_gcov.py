@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Line counts as gcov prints them."""
+
+from __future__ import annotations
+
+import json
+
+from harness.formats import gcov
+
+GEM = "drivers/accel/amdxdna/amdxdna_gem.c"
+
+
+def document(path: str, lines: dict[int, int], functions: dict[str, int]) -> str:
+    entries = [{"line_number": number, "count": count} for number, count in lines.items()]
+    calls = [
+        {"name": name, "execution_count": count, "start_line": 10 - place, "end_line": 20}
+        for place, (name, count) in enumerate(functions.items())
+    ]
+    return json.dumps({"files": [{"file": path, "lines": entries, "functions": calls}]})
+
+
+def test_counts_of_guests_are_summed() -> None:
+    found = gcov.read(
+        [document(f"/source/{GEM}", {1: 2, 2: 0}, {"a": 2}), document(f"/source/{GEM}", {1: 1, 2: 3, 3: 0}, {"a": 1})]
+    )
+    assert found[GEM].lines == {1: 3, 2: 3, 3: 0}
+    assert found[GEM].functions == {"a": 3}
+    assert (found[GEM].run, found[GEM].never()) == (2, [3])
+
+
+def test_a_line_of_two_functions_is_one_line() -> None:
+    text = json.loads(document(GEM, {4: 0}, {}))
+    text["files"][0]["lines"].append({"line_number": 4, "count": 7})
+    assert gcov.read([json.dumps(text)])[GEM].lines == {4: 7}
+
+
+def test_headers_of_the_kernel_do_not_count() -> None:
+    assert gcov.read([document("./include/linux/list.h", {1: 1}, {})]) == {}
+
+
+def test_functions_that_never_ran_come_in_the_order_of_the_file() -> None:
+    found = gcov.read([document(GEM, {1: 0}, {"later": 0, "ran": 1, "first": 0})])
+    assert found[GEM].never_called() == ["first", "later"]
+    assert gcov.table(found)[1:] == [
+        "amdxdna_gem.c                         1      0     0.0",
+        "    never ran: first()",
+        "    never ran: later()",
+    ]
+
+
+def test_ranges_are_short() -> None:
+    assert gcov.ranges([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
+    assert gcov.ranges([]) == ""
+
+
+def test_what_is_written_is_read_again() -> None:
+    found = gcov.read([document(GEM, {1: 2, 2: 0}, {"a": 2})])
+    assert gcov.load(gcov.dump(found, ["head, guest 3"])) == (found, ["head, guest 3"])
