@@ -39,7 +39,8 @@ class Job(_Strict):
     the tests that are marked so. ``per_patch``: every patch of the series is built and tested.
     ``edits``: changes by pattern on top of every lane: files, or names in patches/edits.
     ``start``: whether guests are restored from a saved one or booted. ``fresh``: ask every test, also what an earlier
-    run answered. ``workers``: guests at a time, 0 for as many as cores and memory allow. ``target``: emulated,
+    run answered. ``coverage``: the head lane's driver counts its lines.
+    ``workers``: guests at a time, 0 for as many as cores and memory allow. ``target``: emulated,
     or ssh:[USER@]HOST, a machine that runs the kernel already.
     """
 
@@ -58,6 +59,7 @@ class Job(_Strict):
     edits: tuple[str, ...] = ()
     start: Literal["restored", "cold"] = "restored"
     fresh: bool = False
+    coverage: bool = False
     workers: int = Field(default=0, ge=0, le=64)
     attempts: int = Field(default=ATTEMPTS, ge=2, le=ATTEMPTS)
     test_seconds: float = Field(default=60.0, gt=0, le=3600)
@@ -69,6 +71,8 @@ class Job(_Strict):
         """A machine behind ssh is not restored, and has one NPU."""
         if not isinstance(data, dict) or not str(data.get("target", "")).startswith("ssh:"):
             return data
+        if data.get("coverage"):
+            raise ValueError("coverage needs the emulated target")
         data = {"start": "cold", "workers": 1, **data}
         if (data["start"], data["workers"]) != ("cold", 1):
             raise ValueError("on a target behind ssh, start is cold and workers is 1")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.checks import coverage
 from harness.checks.suite import planned, run_suite
 from harness.errors import InfraError
 from harness.formats.records import KERNEL_LOG, fold, reported
@@ -207,11 +208,22 @@ class LaneRun:
 
                 try:
                     lost = run_suite(session, request, add)
+                    if self.module.counters:
+                        self._count(session, lost, number)
                 except InfraError as error:
                     raise _NotUp("suite", Lost(True, " ".join(error.lines()), "")) from error
         if lost is not None:
             say(f"guest lost: {lost.evidence.splitlines()[0]}")
         return lost
+
+    def _count(self, session: Session, lost: Lost | None, number: int) -> None:
+        """Fetch what the driver counted. A guest that is lost takes its counts along, which is said."""
+        try:
+            if lost is None and coverage.fetch(session, self.folder / f"boot-{number}"):
+                return
+        except (SessionLost, InfraError) as error:
+            say(f"guest {number}: {error}")
+        self.records.add({"event": "counts-lost", "boot": number})
 
     def _prepared(self, wanted: Start) -> Start:
         """Make what is missing for this start; what cannot be made gives way. Raises _NotUp."""

@@ -9,7 +9,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from harness.checks.coverage import FILE as COVERAGE
 from harness.errors import UsageError
+from harness.formats import gcov
 from harness.formats.records import fold, load_events
 from harness.host.data import data_folder
 from harness.job import Job, read_known, read_toml
@@ -68,7 +70,13 @@ def derive(run: Path) -> Report:
         trailers=tuple(map(str, about.get("trailers", ()))),
         culprits=found,
         patches=_patches(job, events, results),
+        coverage=_coverage(run),
     )
+
+
+def _coverage(run: Path) -> tuple[str, ...]:
+    path = run / COVERAGE
+    return tuple(gcov.describe(*gcov.load(path.read_text()))) if path.exists() else ()
 
 
 def lane_results(run: Path, job: Job) -> tuple[dict[str, LaneResults], list[Prefix]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import answers
+from harness.checks import coverage
 from harness.engines.make import BuildFailed
 from harness.engines.module import Modules
 from harness.errors import InfraError, PatchError, UsageError
@@ -58,6 +59,7 @@ class Run:
         self.engine = Modules(store, self.sandbox, data_folder("jobs") / "kconfig")
         self.lanes: dict[str, LaneRun] = {}
         self.keys: dict[str, str] = {}
+        self.trees: dict[str, Tree] = {}
 
     def _claim(self) -> None:
         """A run folder belongs to one job: the same job goes on where it stopped, another one is refused."""
@@ -158,6 +160,7 @@ class Run:
         """Apply and build every lane, base first. A lane whose stage failed is missing; the reason is in its
         records."""
         trees = {lane.name: tree for lane in todo.lanes if (tree := self._apply(lane)) is not None}
+        self.trees = trees
         built = {}
         for lane in todo.lanes:
             module = self._build(lane, trees[lane.name]) if lane.name in trees else None
@@ -198,7 +201,8 @@ class Run:
         started = time.monotonic()
         with self._stage(lane, "build") as records:
             try:
-                module = self.engine.build(tree, self.job.profile)
+                counts = self.job.coverage and lane.name == HEAD
+                module = self.engine.build(tree, self.job.profile, coverage=counts)
             except BuildFailed as error:
                 (self.out / lane.name).mkdir(exist_ok=True)
                 if error.log and error.log.exists():
@@ -231,6 +235,7 @@ class Run:
                 self._repeat(todo)
                 self._take_out(todo)
             self._keep()
+            self._cover(modules)
         finally:
             self.stop()
             for lane in self.lanes.values():
@@ -257,6 +262,20 @@ class Run:
             self.note(f"{name}: {same}: not run")
             self.lanes[name].reuse(answers.kept(self.lanes[first].events, 1), same)
         return not broken & {BASE, HEAD}
+
+    def _cover(self, modules: Mapping[str, Module]) -> None:
+        """Sum what the guests of the head lane counted: coverage.json."""
+        module = modules.get(HEAD)
+        if not self.job.coverage or module is None:
+            return
+        if module.counters is None:
+            self.note("no coverage: the driver was built with its kernel")
+            return
+        old = self.trees[BASE].path if BASE in self.trees else None
+        with step("coverage"):
+            lost = [str(e["boot"]) for e in self.lanes[HEAD].events if e.get("event") == "counts-lost"]
+            text = coverage.summed(module.counters, self._folder(HEAD), self.trees[HEAD].path, old, lost)
+            (self.out / coverage.FILE).write_text(text)
 
     def _keep(self) -> None:
         """Keep for later runs what the lanes have answered so far."""
@@ -287,7 +306,7 @@ class Run:
     def _reuse(self, name: str, key: str) -> bool:
         """Take over what an earlier run answered, unless this run has begun to ask by itself or is told to."""
         lane = self.lanes[name]
-        if self.job.fresh or any(e.get("event") in ("boot", "reused") for e in lane.events):
+        if self.job.fresh or lane.module.counters or any(e.get("event") in ("boot", "reused") for e in lane.events):
             return any(e.get("event") == "reused" for e in lane.events)
         found = answers.find(self.store, key)
         if found is None:

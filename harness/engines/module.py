@@ -46,7 +46,8 @@ class Doubt(Exception):
 class Record:
     """module.json. ``kernel`` is the kernel's key; ``helpers`` and ``made`` are in load order: paths in the kernel's
     build folder, and in obj/, the driver last. ``warnings`` by the step of make that they came up in, steps without any
-    too. With a ``doubt`` there is nothing else, and nobody has to find it out again."""
+    too. ``coverage``: it counts its lines. With a ``doubt`` there is nothing else, and nobody has to find it out
+    again."""
 
     recipe: int
     kernel: str
@@ -57,6 +58,7 @@ class Record:
     build_id: str = ""
     digest: str = ""
     warnings: dict[str, list[str]] = field(default_factory=dict)
+    coverage: bool = False
 
 
 class Modules:
@@ -67,9 +69,10 @@ class Modules:
         self.sandbox = sandbox
         self.kernels = Kbuild(store, sandbox, fragments)
 
-    def build(self, tree: Tree, profile: Profile) -> Module:
-        """The tree's driver and its kernel, built now if they are not in the store. Errors as of Kbuild.build."""
-        return self._find(tree, profile, make=True)
+    def build(self, tree: Tree, profile: Profile, *, coverage: bool = False) -> Module:
+        """The tree's driver and its kernel, built now if they are not in the store. Errors as of Kbuild.build.
+        ``coverage``: the driver counts its lines; one that can only be built with its kernel does not."""
+        return self._find(tree, profile, make=True, coverage=coverage)
 
     def cached(self, tree: Tree, profile: Profile) -> Module | None:
         """The same, but only if nothing has to be made for it."""
@@ -78,7 +81,7 @@ class Modules:
         except NotBuilt:
             return None
 
-    def _find(self, tree: Tree, profile: Profile, *, make: bool) -> Module:
+    def _find(self, tree: Tree, profile: Profile, *, make: bool, coverage: bool = False) -> Module:
         if why := never_alone(tree, self.sandbox):
             return _inside(self._kernel(tree, profile, make=make), f"kernel and driver: {why}")
         source = Tree(content_key(tree.source, {}), tree.source.path, tree.source)
@@ -88,12 +91,12 @@ class Modules:
         if not doubt:
             how = f"the driver alone ({listed(reach.driver)}), against {kernel.release}" if reach.driver else ""
             try:
-                return self._module(tree, kernel, how, make=make)
+                return self._module(tree, kernel, how, make=make, coverage=coverage)
             except Doubt as found:
                 doubt = str(found)
         own, how = self._kernel(tree, profile, make=make), f"kernel and driver: {doubt}"
         try:
-            return self._module(tree, own, how, make=make)
+            return self._module(tree, own, how, make=make, coverage=coverage)
         except Doubt as found:
             return _inside(own, f"{how}; the driver as built with it: {found}")
 
@@ -102,12 +105,16 @@ class Modules:
             raise NotBuilt
         return self.kernels.build(tree, profile)
 
-    def _module(self, tree: Tree, kernel: Kernel, how: str, *, make: bool) -> Module:
+    def _module(self, tree: Tree, kernel: Kernel, how: str, *, make: bool, coverage: bool) -> Module:
         prints = {path: mark for path, mark in fingerprints(tree).items() if not seeds.is_document(path)}
         key = key_of(recipe=RECIPE, kernel=kernel.key, touched=sorted(prints.items()))
+        if coverage:
+            key = key_of(driver=key, coverage=True)
         if not make and not self.store.has("modules", key):
             raise NotBuilt
-        entry = self.store.get("modules", key, lambda folder: _Build(self, tree, kernel, prints, key, folder).make())
+        entry = self.store.get(
+            "modules", key, lambda folder: _Build(self, tree, kernel, prints, key, folder, coverage).make()
+        )
         record = Record(**json.loads((entry / "module.json").read_text()))
         if record.doubt:
             raise Doubt(record.doubt)
@@ -121,6 +128,7 @@ class Modules:
             log=entry / "make.log",
             how=how,
             warnings=_texts(record.warnings.values()),
+            counters=entry / "obj" if coverage else None,
         )
 
     def seed_for(self, kernel: Kernel, prints: Mapping[str, str]) -> seeds.Seed | None:
@@ -128,6 +136,8 @@ class Modules:
         found = []
         for path in sorted((self.store.root / "modules").glob("[!.]*/module.json")):  # with a dot: half made
             data = json.loads(path.read_text())  # an older version of us may have written it
+            if data.get("coverage"):
+                continue  # other objects
             if data.get("recipe") == RECIPE and data["kernel"] == kernel.key and not data["doubt"]:
                 found.append(seeds.Seed(path.parent.name, data["touched"]))
         return seeds.choose(found, prints)
@@ -137,11 +147,19 @@ class _Build:
     """One driver in the making, in ``folder``."""
 
     def __init__(
-        self, engine: Modules, tree: Tree, kernel: Kernel, prints: Mapping[str, str], key: str, folder: Path
+        self,
+        engine: Modules,
+        tree: Tree,
+        kernel: Kernel,
+        prints: Mapping[str, str],
+        key: str,
+        folder: Path,
+        coverage: bool,
     ) -> None:
+        self.coverage = coverage
         self.engine, self.tree, self.kernel, self.prints, self.folder = engine, tree, kernel, dict(prints), folder
         self.obj = folder / "obj"
-        self.seed = engine.seed_for(kernel, prints)
+        self.seed = None if coverage else engine.seed_for(kernel, prints)
         logs = engine.store.root / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         self.log = logs / f"{key}.log"  # survives a failure, which leaves nothing of the folder
@@ -167,14 +185,15 @@ class _Build:
             self.obj.mkdir(exist_ok=True)
             self.engine.sandbox.own(self.obj)
             ccache = self.engine.store.root / "ccache" / self.tree.source.key
+            against, coverage = self.kernel.build, self.coverage
             make = Make(
-                self.engine.sandbox, self.tree, self.obj, self.log, "", ccache, fresh, against=self.kernel.build
+                self.engine.sandbox, self.tree, self.obj, self.log, "", ccache, fresh, against, coverage=coverage
             )
             make.run(["-Otarget", f"-j{os.cpu_count() or 1}", "modules"], MODULE_SECONDS, progress)
             try:
                 record = self._record()
             except Doubt as doubt:
-                record = Record(RECIPE, self.kernel.key, self.prints, str(doubt))
+                record = Record(RECIPE, self.kernel.key, self.prints, str(doubt), coverage=self.coverage)
         proc.run(["rm", "-rf", "--", self.folder / "fresh"], what="clearing", timeout=60)
         self.log.replace(self.folder / "make.log")
         (self.folder / "module.json").write_text(json.dumps(asdict(record), indent=1))
@@ -216,7 +235,7 @@ class _Build:
             raise BuildFailed(f"the driver is not in order: {error}", None, self.log) from error
         files = [made[name] for name in own]
         found = (helpers, files, build_id, digest.hexdigest(), self._warnings())
-        return Record(RECIPE, self.kernel.key, self.prints, "", *found)
+        return Record(RECIPE, self.kernel.key, self.prints, "", *found, self.coverage)
 
     def _check(self, driver: bytes) -> None:
         """vermagic and symbol versions are the kernel's."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from typing import Any
 
 FOLDER = "drivers/accel/amdxdna"
@@ -43,6 +44,8 @@ class FileCounts:
 
 Coverage = dict[str, FileCounts]
 """By the file's path in the kernel's tree."""
+Added = Mapping[str, Sequence[int]]
+"""Lines that a series adds, by file."""
 
 
 def read(documents: Iterable[str]) -> Coverage:
@@ -93,15 +96,38 @@ def table(coverage: Coverage) -> list[str]:
     return rows
 
 
-def dump(coverage: Coverage, lost: Sequence[str] = ()) -> str:
-    """coverage.json: counts by file, and the guests whose counts are lost."""
+def added(old: str, new: str) -> list[int]:
+    """The numbers of the lines of ``new`` that ``old`` does not have in that place."""
+    blocks = SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False).get_opcodes()
+    return [
+        number + 1 for tag, _, _, first, end in blocks if tag in ("insert", "replace") for number in range(first, end)
+    ]
+
+
+def describe(coverage: Coverage, lost: Sequence[str], new: Added) -> list[str]:
+    """For people: the table, what of the series' own lines never ran, and whose counts are missing."""
+    rows = table(coverage)
+    for name, numbers in sorted(new.items()):
+        counted = coverage[name].lines if name in coverage else {}
+        code = [number for number in numbers if number in counted]
+        never = [number for number in code if not counted[number]]
+        if code:
+            rest = f"; never: {ranges(never)}" if never else ""
+            rows.append(f"added by the series: {name}: {len(code) - len(never)} of {len(code)} lines ran{rest}")
+    if lost:
+        rows.append(f"without the counts of lost guests: {', '.join(lost)}")
+    return rows
+
+
+def dump(coverage: Coverage, lost: Sequence[str] = (), new: Added | None = None) -> str:
+    """coverage.json: counts by file, the guests whose counts are lost, and the lines that the series adds."""
     files = {
         name: {"lines": c.lines, "functions": c.functions, "spans": c.spans} for name, c in sorted(coverage.items())
     }
-    return json.dumps({"files": files, "lost": list(lost)}, indent=1)
+    return json.dumps({"files": files, "lost": list(lost), "added": dict(new or {})}, indent=1)
 
 
-def load(text: str) -> tuple[Coverage, list[str]]:
+def load(text: str) -> tuple[Coverage, list[str], Added]:
     """What :func:`dump` wrote."""
     data = json.loads(text)
     found = {
@@ -112,4 +138,4 @@ def load(text: str) -> tuple[Coverage, list[str]]:
         )
         for name, entry in data["files"].items()
     }
-    return found, list(data["lost"])
+    return found, list(data["lost"]), dict(data["added"])

@@ -40,7 +40,7 @@ class Module:
     ``files`` are the .ko files in load order, amdxdna last; ``build_id`` is its GNU build-id in hexadecimal, which a
     guest reads in /sys/module/amdxdna/notes. ``digest`` is a SHA-256 over the files: two modules of one kernel with the
     same digest behave the same. ``how`` says in one line what was built and why; ``warnings`` are the compiler's by
-    text, without line numbers.
+    text, without line numbers. ``counters``: the folder with gcov's .gcno, if the driver counts its lines.
     """
 
     key: str
@@ -51,3 +51,4 @@ class Module:
     log: Path
     how: str = ""
     warnings: tuple[str, ...] = ()
+    counters: Path | None = None

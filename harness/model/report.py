@@ -46,7 +46,7 @@ class Report:
 
     ``facts`` are lines about how the answer was got (series, sources, QEMU, accelerator, sandbox), in order.
     ``known`` maps a test id to the reasons that were hidden. ``culprits`` and ``patches`` are there when every patch
-    was tested.
+    was tested. ``coverage`` is a table, as lines, when the driver counted.
     """
 
     run: Path
@@ -59,6 +59,7 @@ class Report:
     trailers: tuple[str, ...] = ()
     culprits: tuple[Culprit, ...] = ()
     patches: tuple[PatchReport, ...] = ()
+    coverage: tuple[str, ...] = ()
 
     def culprit(self, test: str) -> str:
         """Who broke this test, in words; empty when nobody is named."""

@@ -29,6 +29,8 @@ def render(report: Report) -> str:
         lines += ["", "known to fail, and passing: take them off jobs/known.toml once the kernel has the fix"]
         lines += [f"  {test}" for test in report.mended]
     lines += _difference_free(report)
+    if report.coverage:
+        lines += ["", "coverage:", *(f"  {_kept(line)}" for line in report.coverage)]
     if report.trailers:
         lines += ["", "trailers:", *(f"  {_flat(trailer)}" for trailer in report.trailers)]
     lines += ["", "how:", *(f"  {name}: {_flat(text)}" for name, text in report.facts.items())]
@@ -38,6 +40,11 @@ def render(report: Report) -> str:
         f"where to look: {report.run}/report.json, junit.xml, <lane>/{report.variant}/boot-*/console.log",
     ]
     return printable("\n".join(lines)) + "\n"
+
+
+def _kept(line: str) -> str:
+    """A line of a table of ours, with its columns."""
+    return line.replace("\n", " ")
 
 
 def _flat(text: str) -> str:

@@ -55,4 +55,14 @@ def test_ranges_are_short() -> None:
 
 def test_what_is_written_is_read_again() -> None:
     found = gcov.read([document(GEM, {1: 2, 2: 0}, {"a": 2})])
-    assert gcov.load(gcov.dump(found, ["head, guest 3"])) == (found, ["head, guest 3"])
+    assert gcov.load(gcov.dump(found, ["3"], {GEM: [2]})) == (found, ["3"], {GEM: [2]})
+
+
+def test_lines_of_the_series_that_never_ran_are_named() -> None:
+    new = {GEM: gcov.added("a\nb\n", "a\nx\ny\nb\n")}
+    assert new == {GEM: [2, 3]}
+    said = gcov.describe(gcov.read([document(GEM, {1: 0, 2: 1, 3: 0}, {})]), ["4"], new)
+    assert said[-2:] == [
+        f"added by the series: {GEM}: 1 of 2 lines ran; never: 3",
+        "without the counts of lost guests: 4",
+    ]
