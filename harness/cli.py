@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from harness.errors import HarnessError, InfraError
+from harness.errors import HarnessError, InfraError, UsageError
 from harness.job import Job, check, read_toml
 from harness.log import printable, say
 from harness.model.judge import EXIT_CODES
@@ -128,6 +128,25 @@ def report(run_folder: Path, form: str) -> None:
     from harness.report import derive
 
     click.echo(_rendered(derive(run_folder), form), nl=False)
+
+
+@cli.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+def coverage(runs: tuple[Path, ...]) -> None:
+    """Sum what runs with --coverage counted, name what only the later ones ran, and the lines that never ran."""
+    from harness.checks.coverage import FILE
+    from harness.formats import gcov
+
+    try:
+        found = [gcov.load((run / FILE).read_text()) for run in runs]
+        total = gcov.merged([counts for counts, _, _ in found])
+    except OSError as error:
+        raise UsageError(f"no coverage: {error}", hint="run it with --coverage") from error
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"these runs cannot be summed: {error}", hint="name runs of one driver") from error
+    lost = [f"{run.name}/{guest}" for run, (_, guests, _) in zip(runs, found, strict=True) for guest in guests]
+    rows = gcov.describe(total, lost, found[0][2]) + gcov.gained(found[0][0], total) + gcov.lines_never_run(total)
+    click.echo(printable("\n".join(rows)))
 
 
 @cli.command()

@@ -86,13 +86,46 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
+def merged(runs: Sequence[Coverage]) -> Coverage:
+    """The sum of several runs of one driver. ValueError: a file has other lines in another run."""
+    total: Coverage = {}
+    for run in runs:
+        for name, counts in run.items():
+            into = total.setdefault(name, FileCounts(dict.fromkeys(counts.lines, 0), {}, dict(counts.spans)))
+            if into.lines.keys() != counts.lines.keys():
+                raise ValueError(f"{name} is not the same in all runs")
+            for number, count in counts.lines.items():
+                into.lines[number] += count
+            for function, count in counts.functions.items():
+                into.functions[function] = into.functions.get(function, 0) + count
+    return total
+
+
+def gained(first: Coverage, total: Coverage) -> list[str]:
+    """The lines that ran in later runs only, a row for each file."""
+    rows = []
+    for name, counts in sorted(total.items()):
+        before = first[name].lines if name in first else {}
+        more = sorted(n for n, count in counts.lines.items() if count and not before.get(n))
+        if more:
+            rows.append(f"only in later runs: {name.removeprefix(f'{FOLDER}/')}: {ranges(more)}")
+    return rows
+
+
+def lines_never_run(coverage: Coverage) -> list[str]:
+    """A row for each file of which something ran."""
+    found = {name.removeprefix(f"{FOLDER}/"): c.never() for name, c in sorted(coverage.items()) if c.run}
+    return [f"never ran: {name}: {ranges(never)}" for name, never in found.items() if never]
+
+
 def table(coverage: Coverage) -> list[str]:
     """For people: lines, run and per cent of each file, and below it the functions that never ran."""
     rows = [f"{'file':<32}{'lines':>7}{'run':>7}{'%':>8}"]
     for name, counts in sorted(coverage.items()):
         short = name.removeprefix(f"{FOLDER}/")
         rows.append(f"{short:<32}{len(counts.lines):>7}{counts.run:>7}{counts.percent:>8.1f}")
-        rows += [f"    never ran: {function}()" for function in counts.never_called()]
+        if counts.run and (never := counts.never_called()):
+            rows.append(f"    never ran: {', '.join(never)}")
     return rows
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from harness.formats import gcov
 
 GEM = "drivers/accel/amdxdna/amdxdna_gem.c"
@@ -39,13 +41,27 @@ def test_headers_of_the_kernel_do_not_count() -> None:
 
 
 def test_functions_that_never_ran_come_in_the_order_of_the_file() -> None:
-    found = gcov.read([document(GEM, {1: 0}, {"later": 0, "ran": 1, "first": 0})])
+    found = gcov.read([document(GEM, {1: 1}, {"later": 0, "ran": 1, "first": 0})])
     assert found[GEM].never_called() == ["first", "later"]
     assert gcov.table(found)[1:] == [
-        "amdxdna_gem.c                         1      0     0.0",
-        "    never ran: first()",
-        "    never ran: later()",
+        "amdxdna_gem.c                         1      1   100.0",
+        "    never ran: first, later",
     ]
+
+
+def test_what_a_later_run_adds_is_named() -> None:
+    first, second = (gcov.read([document(GEM, lines, {"a": 1})]) for lines in ({1: 1, 2: 0, 3: 0}, {1: 1, 2: 5, 3: 0}))
+    total = gcov.merged([first, second])
+    assert total[GEM].lines == {1: 2, 2: 5, 3: 0}
+    assert total[GEM].functions == {"a": 2}
+    assert first[GEM].lines == {1: 1, 2: 0, 3: 0}
+    assert gcov.gained(first, total) == ["only in later runs: amdxdna_gem.c: 2"]
+    assert gcov.lines_never_run(total) == ["never ran: amdxdna_gem.c: 3"]
+
+
+def test_two_drivers_are_not_summed() -> None:
+    with pytest.raises(ValueError, match="not the same"):
+        gcov.merged([gcov.read([document(GEM, {1: 1}, {})]), gcov.read([document(GEM, {2: 1}, {})])])
 
 
 def test_ranges_are_short() -> None:
