@@ -45,8 +45,8 @@ _HEADLINES = tuple(
         (Kind.LOCKUP, _LOCKUP),  # kernel/watchdog.c, kernel/workqueue.c
         (
             Kind.RCU_STALL,
-            r"rcu: INFO: \S+ (?:self-detected stall|detected (?:expedited )?stall)",
-        ),  # kernel/rcu
+            r"(?:rcu: )?INFO: \S+ (?:self-detected stall|detected (?:expedited )?stall)",
+        ),  # kernel/rcu/tree_stall.h, tree_exp.h; tasks.h without a prefix
         (Kind.HUNG_TASK, r"INFO: task .{1,40}:\d+ blocked .*for more than \d+ seconds"),  # kernel/hung_task.c
         (Kind.SLAB, r"BUG \S+ \((?:Not tainted|Tainted)[^)]*\): "),  # mm/slub.c
         (Kind.OOPS, r"BUG: (?:kernel NULL pointer dereference|unable to handle)"),  # arch/x86/mm/fault.c

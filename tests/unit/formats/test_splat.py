@@ -336,3 +336,13 @@ def test_a_headline_without_a_stack_takes_no_more_than_its_share() -> None:
     assert finding.kind is Kind.LOCKUP
     assert finding.text.count("\n") < 60
     assert finding.fingerprint.startswith("LOCKUP:BUG_workqueue_lockup_pool_cpus_N")
+
+
+def test_a_stall_of_rcu_tasks_has_no_prefix() -> None:
+    """kernel/rcu/tasks.h is part of update.c, which has no pr_fmt."""
+    found = find_splats(records(RCU.replace("rcu: INFO: rcu_preempt self-detected stall on CPU", _TASKS_STALL, 1)))
+    assert [f.kind for f in found] == [Kind.RCU_STALL]
+    assert found[0].title == _TASKS_STALL
+
+
+_TASKS_STALL = "INFO: rcu_tasks detected stalls on tasks:"
