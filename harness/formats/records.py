@@ -30,6 +30,7 @@ from typing import Any
 from harness.formats.splat import find_splats
 from harness.model.finding import Finding
 from harness.model.judge import LaneResults
+from harness.model.leak import leaks
 from harness.model.result import Measure, Outcome, Result
 
 Event = Mapping[str, Any]
@@ -190,7 +191,9 @@ def _test_end(state: _Fold, event: Event) -> None:
             name: Measure(float(m["value"]), str(m["unit"])) for name, m in (event.get("measures") or {}).items()
         },
     )
-    state.add(_with_findings(result, findings))
+    counters = event.get("counters") or {}
+    found = leaks(counters.get("before") or {}, counters.get("after") or {}) if outcome is not Outcome.ERROR else []
+    state.add(_with_findings(result, [*findings, *found]))
 
 
 def _lost(state: _Fold, event: Event) -> None:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is counted before and after each test. Collected only: what is a leak is decided on the host.
 
-Must be cheap: it runs at every test. A file that this kernel lacks leaves its keys out.
+Must be cheap: it runs at every test. A file that this kernel lacks leaves its keys out. After a test what is more than
+before is read again for a while: the driver frees some things in a workqueue.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 
 _MEMINFO = re.compile(
@@ -21,9 +23,44 @@ _FDINFO = re.compile(r"^\S*-(\w+-alloc|total-memory):\s+(\d+)(?: ([KM])iB)?$", r
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
 
+WATCHED = {
+    "meminfo.Shmem": 8 << 20,
+    "pages.pinned": 0,
+    "interrupts.xdna_mailbox": 0,
+    "module.refcnt": 0,
+    "device.runtime_usage": 0,
+}
+"""What is waited for after a test, and by how much it may be more than before."""
+SETTLE_SECONDS = 2.0
+_POLL_SECONDS = 0.02
+
+
+def settled(before: dict[str, int], root: str = "/", seconds: float = SETTLE_SECONDS) -> dict[str, int]:
+    """All counters, once nothing that is watched is more than before, or after ``seconds``. (The mailbox of a device
+    that woke up stays: that is not waited for.)"""
+    deadline = time.monotonic() + seconds
+    while True:
+        now = snapshot(root)
+        if not _grown(before, now) or time.monotonic() > deadline:
+            return now
+        time.sleep(_POLL_SECONDS)
+
+
+def _grown(before: dict[str, int], now: dict[str, int]) -> bool:
+    awake = now.get("interrupts.xdna_mailbox") == 1
+    return any(
+        now[name] > before[name] + slack
+        for name, slack in WATCHED.items()
+        if name in before and name in now and not (awake and name == "interrupts.xdna_mailbox")
+    )
+
+
 def snapshot(root: str = "/") -> dict[str, int]:
     """All counters by name: sizes in bytes, the rest as counts."""
-    return dict(_counters(root))
+    found = dict(_counters(root))
+    if "vmstat.nr_foll_pin_acquired" in found:
+        found["pages.pinned"] = found["vmstat.nr_foll_pin_acquired"] - found["vmstat.nr_foll_pin_released"]
+    return found
 
 
 def shared_memory(root: str = "/") -> int:
@@ -72,7 +109,7 @@ def _accel(root: str) -> Iterator[tuple[str, int]]:
     for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         text = _read(f"{folder}/{entry}/device/power/runtime_usage")
         if text:
-            yield f"{entry}.runtime_usage", int(text)
+            yield "device.runtime_usage", int(text)
 
 
 def _files(root: str) -> Iterator[tuple[str, int]]:

@@ -30,6 +30,13 @@ class Npu:
         """
         self._ask("npu.script", rules=list(rules))
 
+    def speak(self, protocol: str) -> None:
+        """Speak another version of the management protocol ("6.12"), or the newest (""), from firmware's next start on.
+
+        The driver takes note of it when it probes.
+        """
+        self._ask("npu.protocol", version=protocol)
+
     def reset(self) -> None:
         """Answer everything as firmware would."""
         self._ask("npu.reset")

@@ -100,7 +100,7 @@ class Events:
             return (yield)
         finally:
             result = self.current
-            self.counters = counters.snapshot()
+            self.counters = counters.settled(before)
             self._event(
                 "test-end",
                 id=item.nodeid,

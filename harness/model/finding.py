@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the kernel itself complained about."""
+"""What the kernel complained about, and what the counters around a test say."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Kind(StrEnum):
     IOMMU = "IOMMU"
     DMA_API = "DMA_API"
     DRM_MM = "DRM_MM"
+    LEAK = "LEAK"
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from harness.npu.script import Script
 from harness.vfio_user.loop import Loop
 
 
-@dataclass(frozen=True)
+@dataclass
 class Board:
     """The NPU that this is, the protocol version its firmware speaks, and what its blocks share.
 
-    ``latency`` is the time in seconds that the firmware takes to look at a message; 0: inside the doorbell
-    write.
+    ``protocol`` may change between two starts of the firmware. ``latency`` is the time in seconds that the firmware
+    takes to look at a message; 0: inside the doorbell write.
     """
 
     generation: Generation

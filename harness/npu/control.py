@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from harness.npu.device import Npu
+from harness.npu.generations import Protocol
 from harness.npu.management import AsyncError
 from harness.npu.script import BadRule, parse_rule
 from harness.npu.trouble import Trouble
@@ -43,6 +44,7 @@ class Control:
             "log": self._log,
             "state": lambda request: npu.state(),
             "async-error": self._async_error,
+            "protocol": self._protocol,
             "quit": lambda request: loop.stop(),
         }
         with suppress(FileNotFoundError):
@@ -127,6 +129,13 @@ class Control:
             self._npu.firmware.async_error(error)
         except (LookupError, Trouble) as reason:
             raise Wrong(str(reason)) from reason
+
+    def _protocol(self, request: dict[str, Any]) -> None:
+        version = request.get("version")
+        try:
+            self._npu.speak(Protocol.parse(str(version)) if version else None)
+        except ValueError as error:
+            raise Wrong(f"{version!r} is no protocol version, such as 6.12") from error
 
     def close(self) -> None:
         """Hang up and remove the socket."""

@@ -63,7 +63,7 @@ class Npu:
         self._storage = Storage({MSIX_BAR: generation.bars[MSIX_BAR]})
         self._config = ConfigSpace(generation, settings.address_mode != CARVEOUT, self._flr)
         self.iommu = Iommu(_NoBus(), settings.bdf, settings.address_mode == FORCE_IOVA)
-        board = Board(
+        self._board = board = Board(
             generation,
             settings.protocol or generation.protocol,
             self._registers,
@@ -166,6 +166,10 @@ class Npu:
     def _interrupt(self, vector: int) -> None:
         if self._bus is None or not self._bus.irqs.trigger(Irq.MSIX, vector):
             self.log.event("irq-lost", vector=vector)
+
+    def speak(self, protocol: Protocol | None) -> None:
+        """From now on firmware speaks this version; None: what the command line says. Meant for when it is down."""
+        self._board.protocol = protocol or self.settings.protocol or self.settings.generation.protocol
 
     def state(self) -> dict[str, Any]:
         """For the control socket."""

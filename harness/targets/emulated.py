@@ -32,6 +32,7 @@ ASKS = {
     "npu.state": "state",
     "npu.reset": "reset-script",
     "npu.async": "async-error",
+    "npu.protocol": "protocol",
 }
 """What a test may ask over the port, and the NPU's command for it."""
 

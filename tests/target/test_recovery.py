@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import resource
@@ -11,10 +12,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from harness.drm import memory
+from harness.drm import memory, structs
 from harness.drm.client import Client
 from harness.drm.device import Device
 from harness.drm.heap import CHUNK, DEVICE_BASE, MIB, Heap
+from harness.drm.structs import BoType
 from harness.guest.cgroup import Cgroup, memory_group
 from harness.guest.child import in_child
 from harness.guest.counters import mailboxes, pinned_pages
@@ -149,6 +151,19 @@ def test_o16_size_overflow(client: Client) -> None:
         client.create_user_bo([(0x10000, 1 << 63), (0x10000, 1 << 63)])
     with refused(errno.EINVAL, "user memory that is not page aligned"):
         client.create_user_bo([(0x10010, PAGE)])
+    assert pinned_pages() == before
+
+
+def test_o17_absurd_number_of_pieces(client: Client) -> None:
+    """O17: a table of 2^32 pieces of user memory is refused without a word from the kernel.
+
+    Source: amdxdna_ubuf.c, amdxdna_get_ubuf(): the table is allocated before it is looked at; any user may ask.
+    """
+    before = pinned_pages()
+    table = ctypes.create_string_buffer(bytes(structs.VaTableHeader(dmabuf_fd=-1, num_entries=0xFFFFFFFF)) + bytes(64))
+    with pytest.raises(OSError) as refusal:
+        client.create_bo(BoType.SHARE, PAGE, vaddr=ctypes.addressof(table))
+    assert refusal.value.errno in (errno.EINVAL, errno.ENOMEM), name_of(refusal.value.errno)
     assert pinned_pages() == before
 
 

@@ -179,3 +179,14 @@ def test_a_line_cut_off_by_a_kill_is_dropped_and_another_is_an_error() -> None:
     assert read_events('{"event": "boot"}\n{"eve') == [{"event": "boot"}]
     with pytest.raises(ValueError, match="line 1"):
         read_events('{"eve\n{"event": "boot"}\n')
+
+
+def test_more_than_before_fails_a_test_that_passed() -> None:
+    counters = {"before": {"pages.pinned": 0}, "after": {"pages.pinned": 4}}
+    start = {"event": "test-start", "boot": 1, "attempt": 1, "id": "t"}
+    end = {**start, "event": "test-end", "outcome": "pass", "duration": 0.1, "counters": counters}
+    (leaked,) = fold([start, end]).results
+    assert (leaked.outcome, leaked.only_findings) == (Outcome.FAIL, True)
+    assert [f.fingerprint for f in leaked.findings] == ["LEAK:pinned"]
+    (clean,) = fold([start, {**end, "counters": {**counters, "after": counters["before"]}}]).results
+    assert clean.outcome is Outcome.PASS

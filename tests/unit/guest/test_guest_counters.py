@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import pytest
+
 from harness.guest import counters
+from harness.model.leak import SENSORS
 
 FILES = {
     "proc/meminfo": "MemTotal:  1000 kB\nMemAvailable:    900 kB\nShmem:         64 kB\nHugePages_Total: 0\n",
@@ -36,7 +40,8 @@ def test_snapshot(tmp_path: Path) -> None:
         "interrupts.xdna_mailbox": 2,
         "taint": 512,
         "module.refcnt": 1,
-        "accel0.runtime_usage": 2,
+        "device.runtime_usage": 2,
+        "pages.pinned": 3,
         "files.open": 1,
         "files.heap-alloc": 64 << 10,
         "files.total-memory": 2 << 20,
@@ -51,3 +56,28 @@ def test_missing_files_leave_their_keys_out(tmp_path: Path) -> None:
 
 def test_this_machine() -> None:
     assert counters.snapshot()["meminfo.MemAvailable"] > 1 << 20
+
+
+def test_what_is_freed_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = iter([{"pages.pinned": 3}, {"pages.pinned": 1}, {"pages.pinned": 0}])
+    monkeypatch.setattr(counters, "snapshot", lambda root: next(readings))
+    assert counters.settled({"pages.pinned": 0}) == {"pages.pinned": 0}
+
+
+def test_what_stays_is_waited_for_in_vain_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counters, "snapshot", lambda root: {"module.refcnt": 1})
+    started = time.monotonic()
+    assert counters.settled({"module.refcnt": 0}, seconds=0.1) == {"module.refcnt": 1}
+    assert 0.1 <= time.monotonic() - started < 2
+
+
+def test_an_innocent_test_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waited"))
+    before = {"interrupts.xdna_mailbox": 0, "meminfo.Shmem": 0, "pages.pinned": 2}
+    now = {"interrupts.xdna_mailbox": 1, "meminfo.Shmem": 1 << 20, "pages.pinned": 0}
+    monkeypatch.setattr(counters, "snapshot", lambda root: now)
+    assert counters.settled(before) == now
+
+
+def test_every_sensor_of_the_host_is_waited_for() -> None:
+    assert set(counters.WATCHED) == {sensor.counter for sensor in SENSORS}

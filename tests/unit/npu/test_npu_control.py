@@ -17,7 +17,7 @@ import pytest
 from harness.vfio_user.client import Client
 
 if TYPE_CHECKING:
-    from tests.unit.npu.conftest import Process
+    from tests.unit.npu.conftest import Driver, Process
 
 BREAKS = """
 import sys, harness.npu.smu as smu, harness.npu.__main__ as main
@@ -42,6 +42,7 @@ sys.exit(main.main(sys.argv[1:]))
         b'{"cmd": "script", "rules": [{"opcode": "NO_SUCH", "status": 1}]}',
         b'{"cmd": "async-error", "row": 999}',
         b'{"cmd": "async-error", "colour": 1}',
+        b'{"cmd": "protocol", "version": "new"}',
     ],
 )
 def test_a_wrong_control_line_is_an_error_answer(npu: Process, line: bytes) -> None:
@@ -87,3 +88,12 @@ def test_an_exception_is_a_fault_with_its_traceback_and_status_70(tmp_path: Path
     assert last["event"] == "fault"
     assert "broken on purpose" in last["what"]
     assert "Traceback" in last["what"]
+
+
+def test_the_protocol_changes_with_the_next_start(npu: Process, driver: Driver) -> None:
+    for version, announced in (("6.12", "6.12"), ("", "7.0")):
+        npu.ask("protocol", version=version)
+        since = npu.ask("state")["entries"]
+        driver.start()
+        started = [entry for entry in npu.ask("log", since=since) if entry.get("event") == "boot"]
+        assert [entry["protocol"] for entry in started] == [announced]

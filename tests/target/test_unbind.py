@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The driver is taken from its device, or unloaded, while somebody still has it open.
+
+In carveout mode the memory is given to the device once and is gone with it, so these run in the other modes only.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.drm.client import Client
+from harness.drm.device import Device
+from harness.drm.heap import DEVICE_BASE, MIB, Heap
+from harness.drm.structs import BoType
+from harness.guest import modules
+from harness.guest.counters import mailboxes
+from harness.guest.expect import eventually, falls_asleep, refused, works
+from harness.guest.npu import Npu
+from harness.guest.program import Program
+from harness.guest.variant import OPTIONS
+from harness.guest.worker import Worker
+
+pytestmark = [pytest.mark.root, pytest.mark.modes("sva", "force-iova")]
+DRIVER = Path("/sys/bus/pci/drivers/amdxdna")
+GONE_SECONDS = 20.0
+"""A command that hangs is given 2 s, a firmware that is silent 5 s."""
+
+
+@contextmanager
+def unbound(device: Device) -> Iterator[None]:
+    """Take the driver from the device for a while; it must come off, and back, in time."""
+    started = time.monotonic()
+    (DRIVER / "unbind").write_text(device.address)
+    try:
+        assert time.monotonic() - started < GONE_SECONDS, "the driver came off late"
+        yield
+    finally:
+        (DRIVER / "bind").write_text(device.address)
+        eventually(device.node.exists, "the device node is back")
+
+
+def serves(open_client: Callable[[], Client]) -> None:
+    """A new client gets a context whose commands complete."""
+    heap = Heap(open_client())
+    with works("first chunk and a context after the driver came back"):
+        heap.add_chunk()
+        worker = Worker(heap)
+    worker.fetch(DEVICE_BASE, 4)
+    heap.client.close()
+    heap.release()
+
+
+@pytest.mark.fw
+def test_l20_open_file_outlives_the_driver(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
+    """L20: a file with a mapped heap that is open when the driver goes is refused everything, and can be closed later.
+
+    Source: amdxdna_pci_drv.c, amdxdna_remove(), drm_dev_unplug().
+    """
+    heap = Heap(open_client())
+    with works("first chunk, mapped, and a DEV BO"):
+        heap.add_chunk()
+        heap.create_dev(MIB)
+    with unbound(device):
+        with refused(errno.ENODEV, "BO when the driver is gone"):
+            heap.client.create_bo(BoType.SHARE, 4096)
+    heap.client.close()
+    heap.release()
+    serves(open_client)
+
+
+@pytest.mark.fw
+@pytest.mark.parametrize("hangs", [False, True], ids=["idle", "command in flight"])
+def test_l21_context_outlives_the_driver(
+    open_client: Callable[[], Client], npu: Npu, device: Device, hangs: bool
+) -> None:
+    """L21: a context, with a command that hangs or without, does not hold the driver up, nor survive it.
+
+    Source: amdxdna_pci_drv.c, amdxdna_remove(); aie2_ctx.c, aie2_hwctx_fini().
+    """
+    heap = Heap(open_client())
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        worker = Worker(heap)
+        if hangs:
+            worker.submit(Program().hang())
+    with unbound(device):
+        assert mailboxes() == 0, "a channel outlives the driver"
+    heap.client.close()
+    heap.release()
+    serves(open_client)
+
+
+@pytest.mark.fw
+def test_l23_unloaded_and_loaded(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
+    """L23: after use the module can be unloaded: nobody holds it; loaded again it works.
+
+    Source: amdxdna_pci_drv.c, module_pci_driver().
+    """
+    serves(open_client)
+    falls_asleep(device)
+    options = json.loads(OPTIONS.read_text())
+    driver = OPTIONS.parent / "modules" / options["modules"][-1]
+    unloaded = subprocess.run(["rmmod", "amdxdna"], capture_output=True, text=True, timeout=60, check=False)
+    assert unloaded.returncode == 0, unloaded.stderr
+    modules.load(driver, options["parameters"])
+    eventually(device.node.exists, "the device node is back")
+    serves(open_client)
+
+
+@pytest.mark.fw
+@pytest.mark.generations("npu4", "npu5", "npu6")
+def test_e29_firmware_that_cannot_expand(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
+    """E29: with firmware that does not know ADD_HOST_BUFFER a second chunk and a context do not go together; the
+    client is told so, and works on in its first chunk.
+
+    Source: aie2_message.c, aie2_add_host_buf(): AIE2_ADD_HOST_BUFFER_SUPPORT since protocol 6.18.
+    """
+    try:
+        with unbound(device):
+            npu.speak("6.12")
+        heap = Heap(open_client())
+        with works("first chunk and a context"):
+            heap.add_chunk()
+            worker = Worker(heap)
+        with works("second chunk"):
+            heap.add_chunk()
+        with refused(errno.EOPNOTSUPP, "DEV BO that would announce the second chunk"):
+            heap.create_dev(MIB)
+        worker.fetch(DEVICE_BASE, 4)
+        heap.client.close()
+        heap.release()
+    finally:
+        with unbound(device):
+            npu.speak("")
+    serves(open_client)
