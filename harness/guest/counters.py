@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 _MEMINFO = re.compile(
     r"^(MemFree|MemAvailable|Shmem|Slab|SUnreclaim|PageTables|KernelStack|VmallocUsed): +(\d+) kB$", re.MULTILINE
@@ -57,6 +58,7 @@ def _grown(before: dict[str, int], now: dict[str, int]) -> bool:
 
 def snapshot(root: str = "/") -> dict[str, int]:
     """All counters by name: sizes in bytes, the rest as counts."""
+    _fold_counts(root)
     found = dict(_counters(root))
     if "vmstat.nr_foll_pin_acquired" in found:
         found["pages.pinned"] = found["vmstat.nr_foll_pin_acquired"] - found["vmstat.nr_foll_pin_released"]
@@ -70,6 +72,7 @@ def shared_memory(root: str = "/") -> int:
 
 def pinned_pages(root: str = "/") -> int:
     """Pages of user memory that are pinned for devices now, in the whole system."""
+    _fold_counts(root)
     counts = dict(_vmstat(root))
     return counts["vmstat.nr_foll_pin_acquired"] - counts["vmstat.nr_foll_pin_released"]
 
@@ -77,6 +80,16 @@ def pinned_pages(root: str = "/") -> int:
 def mailboxes(root: str = "/") -> int:
     """Interrupts of firmware channels: one for management, one for each context."""
     return _read(f"{root}proc/interrupts").count("xdna_mailbox")
+
+
+def _fold_counts(root: str) -> None:
+    """Processors keep some counts to themselves; this adds them up (Documentation/admin-guide/sysctl/vm.rst)."""
+    with suppress(OSError):
+        fd = os.open(f"{root}proc/sys/vm/stat_refresh", os.O_WRONLY)
+        try:
+            os.write(fd, b"1")
+        finally:
+            os.close(fd)
 
 
 def _counters(root: str) -> Iterator[tuple[str, int]]:

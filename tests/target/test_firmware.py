@@ -8,7 +8,6 @@ twice or at a wrong address is an error of its own, and commands find their addr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -183,37 +182,6 @@ def test_e26_replay_after_autosuspend(heap: Heap, npu: Npu, device: Device) -> N
     expect_messages(npu.messages(since, *wanted), *wanted)
     with works("DEV BO after the suspend"):
         heap.create_dev(MIB)
-    assert npu.trouble(since) == []
-
-
-@pytest.mark.root
-def test_e27_system_suspend(heap: Heap, npu: Npu) -> None:
-    """E27: a suspend of the whole system, as far as the devices, keeps heap, context and content.
-
-    Source: amdxdna_pm.c, amdxdna_pm_suspend(), amdxdna_pm_resume(); Documentation/power/basic-pm-debugging.rst.
-    """
-    with works("first chunk and a context"):
-        heap.add_chunk()
-        worker = Worker(heap)
-    with works("second chunk"):
-        second = heap.add_chunk()
-    with works("DEV BO across the border"):
-        spanning(heap)
-    assert second.mapping is not None
-    second.mapping.write(0, b"slept")
-    Path("/sys/module/suspend/parameters/pm_test_delay").write_text("0")
-    Path("/sys/power/pm_test").write_text("devices")
-    since = npu.mark()
-    try:
-        with works("suspending the system"):
-            Path("/sys/power/state").write_text("mem")
-    finally:
-        Path("/sys/power/pm_test").write_text("none")
-    assert npu.messages(since, "SUSPEND"), "the system's suspend did not reach the NPU"
-    assert worker.fetch(DEVICE_BASE + CHUNK, 5) == b"slept"
-    with works("third chunk and a DEV BO"):
-        heap.add_chunk()
-        heap.create_dev(CHUNK)
     assert npu.trouble(since) == []
 
 

@@ -36,7 +36,8 @@ GONE_SECONDS = 20.0
 
 @contextmanager
 def unbound(device: Device) -> Iterator[None]:
-    """Take the driver from the device for a while; it must come off, and back, in time."""
+    """Take the driver from the device for a while; it must come off, and back, in time. Files must be closed in
+    between: an open one keeps the number of its device node."""
     started = time.monotonic()
     (DRIVER / "unbind").write_text(device.address)
     try:
@@ -71,8 +72,8 @@ def test_l20_open_file_outlives_the_driver(open_client: Callable[[], Client], np
     with unbound(device):
         with refused(errno.ENODEV, "BO when the driver is gone"):
             heap.client.create_bo(BoType.SHARE, 4096)
-    heap.client.close()
-    heap.release()
+        heap.client.close()
+        heap.release()
     serves(open_client)
 
 
@@ -93,8 +94,8 @@ def test_l21_context_outlives_the_driver(
             worker.submit(Program().hang())
     with unbound(device):
         assert mailboxes() == 0, "a channel outlives the driver"
-    heap.client.close()
-    heap.release()
+        heap.client.close()
+        heap.release()
     serves(open_client)
 
 
