@@ -68,7 +68,8 @@ def test_l10_imported_buffer(open_client: Callable[[], Client], order: str) -> N
 @pytest.mark.modes("sva", "force-iova")
 @pytest.mark.mode
 def test_l13_part_of_a_chunk_unmapped(heap: Heap) -> None:
-    """L13: a chunk of which a page was unmapped counts as mapped or as not; nothing breaks, and all is given back.
+    """L13: a chunk of which a page was unmapped counts as mapped or as not (EAGAIN, before the series EINVAL);
+    nothing breaks, and all is given back.
 
     Source: amdxdna_gem.c, amdxdna_hmm_invalidate(), amdxdna_umap_release().
     """
@@ -82,7 +83,7 @@ def test_l13_part_of_a_chunk_unmapped(heap: Heap) -> None:
         error = 0
     except OSError as refusal:
         error = refusal.errno or 0
-    assert error in (0, errno.EAGAIN), f"DEV BO in a chunk with a hole: got {name_of(error)}"
+    assert error in (0, errno.EAGAIN, errno.EINVAL), f"DEV BO in a chunk with a hole: got {name_of(error)}"
     heap.client.close()
     eventually(lambda: shared_memory() - before < CHUNK // 4, "the chunk is given back")
 
@@ -174,8 +175,11 @@ def test_e21_everything_at_once(heap: Heap) -> None:
 
     def chunks() -> None:
         while time.monotonic() < stop and heap.size < MAX_HEAP:
-            chunk = heap.add_chunk()
-            heap.unmap_chunk(chunk)
+            try:
+                heap.unmap_chunk(heap.add_chunk())
+            except OSError as error:
+                trouble.append(f"chunk {len(heap.chunks) + 1}: {name_of(error.errno)}")
+                return
 
     threads = [threading.Thread(target=devs, args=(n,)) for n in range(3)] + [threading.Thread(target=chunks)]
     for thread in threads:
