@@ -52,10 +52,13 @@ def test_taking_the_series_out_is_bad_and_breaks_exactly_the_same(harness: Harne
     assert ran.report["regressed"] == sorted(EXPECTED)
 
 
-def test_a_harmless_real_series_is_good(harness: Harness, real_series: Path) -> None:
+def test_a_real_series_is_good_and_mends_what_is_known(harness: Harness, real_series: Path) -> None:
     ran = harness("run", real_series / "forward-01-hold-cu-bo-refs.mbox", "--kernel", KERNEL)
     assert ran.status == 0, ran
     assert ran.report["verdict"] == "GOOD"
+    assert (
+        ran.report["fixed"] == ran.report["mended"] == ["test_submission.py::test_l30_compute_unit_closed_while_asleep"]
+    )
 
 
 def test_does_not_compile(harness: Harness, plant: Plant) -> None:
