@@ -68,8 +68,10 @@ class Bench:
 
 
 def git(tree: Path, *words: str) -> str:
+    """Always the same commits of the same content, so that the cache keeps the kernel of the first one."""
     who = ["-c", "user.name=A Tester", "-c", "user.email=tester@example.org", "-c", "gc.auto=0"]
-    return command(["git", *who, *words], tree, {"GIT_CONFIG_GLOBAL": "/dev/null"})
+    dates = {f"GIT_{whose}_DATE": "2026-01-01T00:00:00Z" for whose in ("AUTHOR", "COMMITTER")}
+    return command(["git", *who, *words], tree, {"GIT_CONFIG_GLOBAL": "/dev/null", **dates})
 
 
 def restore(bench: Bench) -> Iterator[Row]:
