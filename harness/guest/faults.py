@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Make the driver's allocations fail, one at a time, and learn which call asked for the memory.
+
+Sources: lib/fault-inject.c, mm/failslab.c, mm/fail_page_alloc.c; Documentation/fault-injection/fault-injection.rst.
+/proc/thread-self/fail-nth ignores probability but not the stack filter, and counts slab and page allocations together:
+only those below a frame of the module count. Needs root, debugfs and CONFIG_FAULT_INJECTION_STACKTRACE_FILTER.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.guest.kmsg import Reader
+
+KINDS = ("failslab", "fail_page_alloc")
+DEPTH = 32
+"""Frames that the filter looks at: MAX_STACK_TRACE_DEPTH."""
+SILENT = "silent"
+"""The site of an allocation with __GFP_NOWARN: the kernel prints no stack for it."""
+_SETTINGS = {
+    "probability": "0",
+    "times": "-1",
+    "verbose": "2",
+    "verbose_ratelimit_interval_ms": "0",
+    "stacktrace-depth": str(DEPTH),
+    "ignore-gfp-wait": "N",
+    "ignore-gfp-highmem": "N",
+    "min-order": "0",
+}
+_FRAME = re.compile(r"^ ([\w.]+)\+(0x[0-9a-f]+)/0x[0-9a-f]+(?: \[(\w+)\])?")
+_EACH = 64
+"""So many allocations fail each; behind them the steps grow, since populating a chunk makes tens of thousands."""
+_GROWTH = 1.5
+
+
+@dataclass(frozen=True)
+class Hit:
+    """The ``n``-th allocation failed, at ``site``: the driver's innermost frame and what it called."""
+
+    n: int
+    site: str
+
+
+def next_step(n: int) -> int:
+    """Which allocation is to fail after the ``n``-th."""
+    return n + 1 if n < _EACH else int(n * _GROWTH)
+
+
+def site_of(lines: list[str], module: str = "amdxdna") -> str:
+    """The call site in what the kernel printed when it failed an allocation: "function+offset > callee".
+
+    Frames that the unwinder is not sure of ("? ") do not count.
+    """
+    callee = ""
+    for line in lines:
+        frame = _FRAME.match(line)
+        if frame is None:
+            continue
+        if frame[3] == module:
+            return f"{frame[1]}+{frame[2]} > {callee}"
+        callee = frame[1]
+    return SILENT
+
+
+def functions(kallsyms: str, module: str = "amdxdna") -> dict[str, tuple[int, int]]:
+    """Where each function of a module begins and where the next one does, from /proc/kallsyms."""
+    found = []
+    for line in kallsyms.splitlines():
+        fields = line.split()
+        if len(fields) == 4 and fields[3] == f"[{module}]" and fields[1] in "tT":
+            found.append((int(fields[0], 16), fields[2]))
+    found.sort()
+    return {name: (start, after) for (start, name), (after, _) in itertools.pairwise(found)}
+
+
+class Faults:
+    """Fault injection set up for the driver's own calls. ``spare``: a function whose own calls never fail."""
+
+    def __init__(self, spare: str = "", debugfs: Path = Path("/sys/kernel/debug")) -> None:
+        symbols = functions(Path("/proc/kallsyms").read_text())
+        if not symbols:
+            raise OSError("no symbol of the driver in /proc/kallsyms")
+        reject = symbols[spare] if spare else (0, 0)
+        text = (min(start for start, _ in symbols.values()), max(end for _, end in symbols.values()))
+        for kind in KINDS:
+            for name, value in _SETTINGS.items():
+                path = debugfs / kind / name
+                if path.exists():
+                    path.write_text(value)
+            names = ("require-start", "require-end", "reject-start", "reject-end")
+            for name, address in zip(names, (*text, *reject), strict=True):
+                (debugfs / kind / name).write_text(hex(address))
+        self._nth = os.open("/proc/thread-self/fail-nth", os.O_RDWR | os.O_CLOEXEC)
+        self._kmsg = Reader()
+
+    def close(self) -> None:
+        """Nothing fails any more in this thread."""
+        os.pwrite(self._nth, b"0", 0)
+        os.close(self._nth)
+        self._kmsg.close()
+
+    def fail(self, n: int, act: Callable[[], None]) -> tuple[Hit | None, OSError | None]:
+        """Call ``act`` while its ``n``-th allocation fails: what was hit (None: it makes fewer), and its error."""
+        self._kmsg.read()
+        error = None
+        os.pwrite(self._nth, str(n).encode(), 0)
+        try:
+            act()
+        except OSError as caught:
+            error = caught
+        finally:
+            left = int(os.pread(self._nth, 16, 0))
+            os.pwrite(self._nth, b"0", 0)
+        if left:
+            return None, error
+        records, _ = self._kmsg.read()
+        return Hit(n, site_of([record.text for record in records])), error
+
+    def steps(self) -> Iterator[int]:
+        """The allocations to fail, in order, without end."""
+        n = 1
+        while True:
+            yield n
+            n = next_step(n)
