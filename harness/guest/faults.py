@@ -46,6 +46,11 @@ class Hit:
     site: str
 
 
+def place(site: str) -> str:
+    """A site without what differs from build to build: offset, and the suffix of a clone."""
+    return re.sub(r"(\.\w+)*\+0x[0-9a-f]+ ", " ", site)
+
+
 def next_step(n: int) -> int:
     """Which allocation is to fail after the ``n``-th."""
     return n + 1 if n < _EACH else int(n * _GROWTH)
@@ -79,14 +84,18 @@ def functions(kallsyms: str, module: str = "amdxdna") -> dict[str, tuple[int, in
 
 
 class Faults:
-    """Fault injection set up for the driver's own calls. ``spare``: a function whose own calls never fail."""
+    """Fault injection set up for the driver's own calls.
 
-    def __init__(self, spare: str = "", debugfs: Path = Path("/sys/kernel/debug")) -> None:
+    ``spare``: a function of the driver below which nothing fails; ``only``: one below which alone something does.
+    """
+
+    def __init__(self, spare: str = "", only: str = "", debugfs: Path = Path("/sys/kernel/debug")) -> None:
         symbols = functions(Path("/proc/kallsyms").read_text())
         if not symbols:
             raise OSError("no symbol of the driver in /proc/kallsyms")
         reject = symbols[spare] if spare else (0, 0)
         text = (min(start for start, _ in symbols.values()), max(end for _, end in symbols.values()))
+        text = symbols[only] if only else text
         for kind in KINDS:
             for name, value in _SETTINGS.items():
                 path = debugfs / kind / name

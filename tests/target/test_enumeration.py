@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from harness.drm import memory
-from harness.drm.client import Client
+from harness.drm.client import Client, Usage
 from harness.drm.device import Device
-from harness.drm.heap import CHUNK, MIB, Heap
+from harness.drm.heap import CHUNK, Heap
 from harness.drm.structs import BoType
 from harness.guest.expect import name_of
-from harness.guest.faults import Faults
+from harness.guest.faults import Faults, place
 from harness.guest.npu import Npu
 
 pytestmark = pytest.mark.enumeration
@@ -41,6 +41,9 @@ class Scenario:
     def act(self) -> None:
         """The call. Raises OSError."""
         raise NotImplementedError
+
+    def works(self) -> None:
+        """Ask what the call was for. Raises OSError."""
 
     def close(self) -> None:
         """Give everything back."""
@@ -79,10 +82,14 @@ class Dev(Scenario):
 
 
 class Chunk(Scenario):
-    """A chunk that is to follow the failed one must work as a heap: mapped, and a DEV BO in it."""
-
     def act(self) -> None:
-        self.client.create_bo(BoType.DEV_HEAP, CHUNK)
+        self.heap.create_chunk()
+
+    def works(self) -> None:
+        """The first chunk that was created is the heap: a DEV BO fills it."""
+        for chunk in self.heap.chunks[:1]:
+            self.heap.map_chunk(chunk)
+        self.heap.create_dev(CHUNK)
 
 
 class Context(Scenario):
@@ -99,11 +106,11 @@ class Expanding(Scenario):
     def prepare(self) -> None:
         self.heap.add_chunk()
         self.client.create_hwctx()
-        self.heap.create_dev(CHUNK)
+        self.heap.create_dev(CHUNK // 2)
         self.heap.add_chunk()
 
     def act(self) -> None:
-        self.heap.create_dev(MIB)
+        self.heap.create_dev(CHUNK)
 
 
 class Export(Scenario):
@@ -114,10 +121,42 @@ class Export(Scenario):
         os.close(self.client.export(self.handle))
 
 
-def sweep(faults: Faults, device: Device, kind: type[Scenario]) -> tuple[list[str], list[str]]:
+class Import(Export):
+    def prepare(self) -> None:
+        super().prepare()
+        self.fd = self.client.export(self.handle)
+        self.other = Client.open(f"/proc/self/fd/{self.client.fd}")
+
+    def act(self) -> None:
+        self.other.import_fd(self.fd)
+
+    def close(self) -> None:
+        self.other.close()
+        os.close(self.fd)
+        super().close()
+
+
+class Map(Export):
+    def act(self) -> None:
+        self.client.map_bo(self.handle, SIZE)
+
+
+KNOWN: dict[type[Scenario], tuple[str, ...]] = {
+    Chunk: ("amdxdna_drm_create_bo_ioctl > drm_gem_handle_create",),
+    Context: (
+        "xrs_allocate_resource > __kmalloc_cache_noprof",
+        "xdna_mailbox_start_channel > request_threaded_irq",
+    ),
+}
+"""Places that do not recover in 7.3: asked by a test each, which jobs/known.toml names, so that they hide no other."""
+SHMEM = "drm_gem_shmem_create"
+"""Says ENOSPC when there is no memory for the inode: mm/shmem.c, __shmem_file_setup(); not the driver's choice."""
+
+
+def sweep(faults: Faults, device: Device, kind: type[Scenario]) -> tuple[list[str], list[tuple[str, str]]]:
     """Fail one allocation after the other: the sites that were visited, and what did not recover."""
     sites: list[str] = []
-    wrong: list[str] = []
+    wrong: list[tuple[str, str]] = []
     for n in faults.steps():
         scenario = kind(Client.open(device.node))
         try:
@@ -128,43 +167,35 @@ def sweep(faults: Faults, device: Device, kind: type[Scenario]) -> tuple[list[st
                     raise AssertionError(f"without a fault: {name_of(error.errno)}")
                 return sites, wrong
             sites.append(hit.site)
-            wrong += [f"{hit.site} (n={n}): {what}" for what in judge(scenario, error, before)]
+            wrong += [(hit.site, f"{hit.site} (n={n}): {what}") for what in judge(scenario, hit.site, error, before)]
         finally:
             scenario.close()
     raise AssertionError("the steps have no end")
 
 
-def judge(scenario: Scenario, error: OSError | None, before: object) -> Iterator[str]:
-    """What is wrong after an allocation failed and the call ended with ``error``."""
+def judge(scenario: Scenario, site: str, error: OSError | None, before: Usage) -> Iterator[str]:
+    """What is wrong after the allocation at ``site`` failed and the call ended with ``error``."""
     if error is not None:
-        if error.errno != errno.ENOMEM:
+        allowed = (errno.ENOMEM, errno.ENOSPC) if site.endswith(SHMEM) else (errno.ENOMEM,)
+        if error.errno not in allowed:
             yield f"{name_of(error.errno)} instead of ENOMEM"
         now = scenario.client.usage()
         if now != before:
             yield f"usage was {before}, is {now}"
-        try:
-            scenario.act()
-        except OSError as again:
-            yield f"then without a fault {name_of(again.errno)}"
-            return
-    if isinstance(scenario, Chunk):
-        yield from chunk_works(scenario)
-
-
-def chunk_works(scenario: Scenario) -> Iterator[str]:
-    """The heap grows once more and serves a DEV BO from where it begins."""
     try:
-        scenario.heap.add_chunk()
-    except OSError as error:
-        yield f"next chunk: {name_of(error.errno)}"
+        if error is not None:
+            scenario.act()
+        scenario.works()
+    except OSError as again:
+        yield f"then without a fault {name_of(again.errno)}"
 
 
 @pytest.fixture
 def enumerate_sites(device: Device, measure: Measure) -> Callable[..., None]:
-    """Sweeps a scenario and asserts once, over all sites. ``spare``: see :class:`Faults`."""
+    """Sweeps a scenario and asserts once, over all sites. ``spare``: see :class:`Faults`; ``only``: one place."""
 
-    def run(kind: type[Scenario], spare: str = "") -> None:
-        faults = Faults(spare)
+    def run(kind: type[Scenario], spare: str = "", only: str = "") -> None:
+        faults = Faults(spare, only.partition(" > ")[0])
         try:
             sites, wrong = sweep(faults, device, kind)
         finally:
@@ -173,8 +204,10 @@ def enumerate_sites(device: Device, measure: Measure) -> Callable[..., None]:
         measure("allocations failed", len(sites), "")
         measure("call sites", len(distinct), "")
         assert distinct, "no allocation of the driver was failed"
-        listed = "\n".join([*wrong, "visited:", *distinct])
-        assert not wrong, f"{len(wrong)} of {len(sites)} failed allocations did not recover:\n{listed}"
+        known = KNOWN.get(kind, ())
+        left = [text for site, text in wrong if (place(site) == only if only in known else place(site) not in known)]
+        listed = "\n".join([*left, "visited:", *distinct])
+        assert not left, f"{len(left)} of {len(sites)} failed allocations did not recover:\n{listed}"
 
     return run
 
@@ -223,3 +256,36 @@ def test_o06_user_memory(enumerate_sites: Callable[..., None]) -> None:
 def test_o07_export(enumerate_sites: Callable[..., None]) -> None:
     """O07: PRIME export without memory leaves nothing.  Source: amdxdna_gem.c, amdxdna_gem_prime_export()."""
     enumerate_sites(Export)
+
+
+def test_o07_import(enumerate_sites: Callable[..., None]) -> None:
+    """O07: nor does PRIME import.  Source: amdxdna_gem.c, amdxdna_gem_prime_import()."""
+    enumerate_sites(Import)
+
+
+def test_o08_mmap(enumerate_sites: Callable[..., None]) -> None:
+    """O08: mmap without memory is ENOMEM, and works later.  Source: amdxdna_gem.c, amdxdna_gem_obj_mmap()."""
+    enumerate_sites(Map)
+
+
+@pytest.mark.parametrize("site", KNOWN[Chunk])
+def test_o02_known(enumerate_sites: Callable[..., None], site: str) -> None:
+    """O02, one place: when no handle can be had, the chunk is in the heap already.
+
+    Source: amdxdna_gem.c, amdxdna_drm_create_bo_ioctl().
+    """
+    enumerate_sites(Chunk, only=site)
+
+
+@pytest.mark.parametrize("site", KNOWN[Context])
+def test_o04_known(enumerate_sites: Callable[..., None], npu: Npu, site: str) -> None:
+    """O04, one place: the error is not ENOMEM.  Source: aie2_solver.c; amdxdna_mailbox.c."""
+    enumerate_sites(Context, only=site)
+
+
+def test_o04_mailbox_channel(enumerate_sites: Callable[..., None], npu: Npu) -> None:
+    """O04: no memory for a channel's work queue. 7.3 uses a pointer there that is not set, and the guest is lost.
+
+    Source: amdxdna_mailbox.c, xdna_mailbox_alloc_channel().
+    """
+    enumerate_sites(Context, only="xdna_mailbox_alloc_channel")
