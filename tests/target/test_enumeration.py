@@ -33,7 +33,11 @@ class Scenario:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.heap = Heap(client)
-        self.prepare()
+        try:
+            self.prepare()
+        except OSError:
+            client.close()
+            raise
 
     def prepare(self) -> None:
         """What must be there before the call."""
@@ -153,6 +157,11 @@ SHMEM = "drm_gem_shmem_create"
 """Says ENOSPC when there is no memory for the inode: mm/shmem.c, __shmem_file_setup(); not the driver's choice."""
 
 
+def function(site: str) -> str:
+    """The driver's function in a place."""
+    return site.partition(" > ")[0]
+
+
 def sweep(faults: Faults, device: Device, kind: type[Scenario]) -> tuple[list[str], list[tuple[str, str]]]:
     """Fail one allocation after the other: the sites that were visited, and what did not recover."""
     sites: list[str] = []
@@ -195,7 +204,7 @@ def enumerate_sites(device: Device, measure: Measure) -> Callable[..., None]:
     """Sweeps a scenario and asserts once, over all sites. ``spare``: see :class:`Faults`; ``only``: one place."""
 
     def run(kind: type[Scenario], spare: str = "", only: str = "") -> None:
-        faults = Faults(spare, only.partition(" > ")[0])
+        faults = Faults(spare, function(only))
         try:
             sites, wrong = sweep(faults, device, kind)
         finally:
@@ -268,7 +277,7 @@ def test_o08_mmap(enumerate_sites: Callable[..., None]) -> None:
     enumerate_sites(Map)
 
 
-@pytest.mark.parametrize("site", KNOWN[Chunk])
+@pytest.mark.parametrize("site", KNOWN[Chunk], ids=function)
 def test_o02_known(enumerate_sites: Callable[..., None], site: str) -> None:
     """O02, one place: when no handle can be had, the chunk is in the heap already.
 
@@ -277,7 +286,7 @@ def test_o02_known(enumerate_sites: Callable[..., None], site: str) -> None:
     enumerate_sites(Chunk, only=site)
 
 
-@pytest.mark.parametrize("site", KNOWN[Context])
+@pytest.mark.parametrize("site", KNOWN[Context], ids=function)
 def test_o04_known(enumerate_sites: Callable[..., None], npu: Npu, site: str) -> None:
     """O04, one place: the error is not ENOMEM.  Source: aie2_solver.c; amdxdna_mailbox.c."""
     enumerate_sites(Context, only=site)

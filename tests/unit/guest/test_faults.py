@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 from __future__ import annotations
 
-from harness.guest.faults import SILENT, functions, next_step, site_of
+from harness.guest.faults import SILENT, functions, next_step, place, site_of
 
 STACK = """FAULT_INJECTION: forcing a failure.
 name failslab, interval 1, probability 0, space 0, times -1
@@ -33,3 +33,10 @@ def test_steps_grow_only_behind_the_first_ones() -> None:
     assert next_step(1) == 2
     assert next_step(63) == 64
     assert next_step(64) == 96
+
+
+def test_a_place_is_the_same_in_every_build() -> None:
+    assert place("amdxdna_drm_create_share_bo.constprop.0+0xbb > drm_gem_shmem_create") == (
+        "amdxdna_drm_create_share_bo > drm_gem_shmem_create"
+    )
+    assert place(SILENT) == SILENT
