@@ -18,6 +18,7 @@ from harness.drm.client import Client, Usage
 from harness.drm.device import Device
 from harness.drm.heap import CHUNK, Heap
 from harness.drm.structs import BoType
+from harness.guest.counters import pinned_pages
 from harness.guest.expect import name_of
 from harness.guest.faults import Faults, place
 from harness.guest.npu import Npu
@@ -45,6 +46,10 @@ class Scenario:
     def act(self) -> None:
         """The call. Raises OSError."""
         raise NotImplementedError
+
+    def accounting(self) -> tuple[Usage, int]:
+        """What the client uses, and the pages pinned in the whole system."""
+        return self.client.usage(), pinned_pages()
 
     def works(self) -> None:
         """Ask what the call was for. Raises OSError."""
@@ -169,7 +174,7 @@ def sweep(faults: Faults, device: Device, kind: type[Scenario]) -> tuple[list[st
     for n in faults.steps():
         scenario = kind(Client.open(device.node))
         try:
-            before = scenario.client.usage()
+            before = scenario.accounting()
             hit, error = faults.fail(n, scenario.act)
             if hit is None:
                 if error is not None:
@@ -182,15 +187,15 @@ def sweep(faults: Faults, device: Device, kind: type[Scenario]) -> tuple[list[st
     raise AssertionError("the steps have no end")
 
 
-def judge(scenario: Scenario, site: str, error: OSError | None, before: Usage) -> Iterator[str]:
+def judge(scenario: Scenario, site: str, error: OSError | None, before: tuple[Usage, int]) -> Iterator[str]:
     """What is wrong after the allocation at ``site`` failed and the call ended with ``error``."""
     if error is not None:
         allowed = (errno.ENOMEM, errno.ENOSPC) if site.endswith(SHMEM) else (errno.ENOMEM,)
         if error.errno not in allowed:
             yield f"{name_of(error.errno)} instead of ENOMEM"
-        now = scenario.client.usage()
+        now = scenario.accounting()
         if now != before:
-            yield f"usage was {before}, is {now}"
+            yield f"usage and pinned pages were {before}, are {now}"
     try:
         if error is not None:
             scenario.act()
