@@ -294,7 +294,7 @@ def test_o02_known(enumerate_sites: Callable[..., None], site: str) -> None:
 @pytest.mark.parametrize("site", KNOWN[Context], ids=function)
 def test_o04_known(enumerate_sites: Callable[..., None], npu: Npu, site: str) -> None:
     """O04, one place: the error is not ENOMEM.  Source: aie2_solver.c; amdxdna_mailbox.c."""
-    enumerate_sites(Context, only=site)
+    enumerate_sites(Context, "xdna_mailbox_alloc_channel", only=site)
 
 
 def test_o04_mailbox_channel(enumerate_sites: Callable[..., None], npu: Npu) -> None:
