@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 from harness.log import printable
@@ -11,6 +12,8 @@ from harness.model.report import Report
 from harness.model.result import Outcome, Result
 
 EVIDENCE_LINES = 16
+SAID_LINES = 4
+"""Of what a test said beside its splats, so much."""
 
 
 def render(report: Report) -> str:
@@ -102,7 +105,8 @@ def excerpt(result: Result) -> list[str]:
     lines = result.evidence.splitlines()
     if result.findings:
         splats = [line for finding in result.findings for line in (f"{finding.kind}:", *finding.text.splitlines())]
-        lines = [*lines[:1], *splats]
+        said = itertools.takewhile(str.strip, lines[:SAID_LINES])
+        lines = [*said, *splats]
     elif result.outcome is Outcome.LOST and len(lines) > EVIDENCE_LINES:
         return [lines[0], "...", *lines[-EVIDENCE_LINES:]]
     more = [f"... {len(lines) - EVIDENCE_LINES} more lines"] if len(lines) > EVIDENCE_LINES else []
