@@ -120,7 +120,9 @@ def test_an_interrupted_run_blames_nobody_and_goes_on(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "harness.cli", "run", "--kernel", KERNEL, "-k", "e01 or e16 or l02", "--fresh"]
     argv += ["--out", str(out)]
     records = out / "head" / "emulated-npu4-sva-plain-restored" / "results.jsonl"
-    with subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    # Whoever started us in the background made us deaf to the signal, and our children with us.
+    heard = ["env", "--default-signal=INT", *argv]
+    with subprocess.Popen(heard, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         deadline = time.monotonic() + 1800
         while not (records.exists() and '"test-start"' in records.read_text()):
             assert time.monotonic() < deadline
