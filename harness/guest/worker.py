@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harness.drm import command
+from harness.drm.client import Client
 from harness.drm.command import State
-from harness.drm.heap import Heap
+from harness.drm.heap import DEVICE_BASE, Heap
 from harness.drm.structs import BoType
+from harness.guest.expect import works
 from harness.guest.program import Program
 
 COMMAND_BYTES = 4096
@@ -60,3 +62,15 @@ class Worker:
         if state is not State.COMPLETED:
             raise AssertionError(f"the NPU's read of {size:#x} bytes at {address:#x} ended as {state.name}")
         return self.result.read(0, size)
+
+
+def serves(open_client: Callable[[], Client], when: str) -> None:
+    """A new client must get a chunk, and a context whose commands complete; it is closed again. ``when``: for the
+    message of the AssertionError."""
+    heap = Heap(open_client())
+    with works(f"first chunk and a context {when}"):
+        heap.add_chunk()
+        worker = Worker(heap)
+    worker.fetch(DEVICE_BASE, 4)
+    heap.client.close()
+    heap.release()

@@ -11,11 +11,11 @@ import pytest
 
 from harness.drm.client import Client
 from harness.drm.device import Device
-from harness.drm.heap import CHUNK, DEVICE_BASE, MIB, Heap
+from harness.drm.heap import CHUNK, MIB, Heap
 from harness.guest.counters import mailboxes
 from harness.guest.expect import eventually, falls_asleep, refused, works
 from harness.guest.npu import Npu, buffers
-from harness.guest.worker import Worker
+from harness.guest.worker import Worker, serves
 
 pytestmark = pytest.mark.fw
 EXPANDING = pytest.mark.generations("npu4", "npu5", "npu6")
@@ -47,13 +47,7 @@ def starts_again(open_client: Callable[[], Client], npu: Npu, device: Device) ->
     """Firmware that was started again must serve a new client."""
     npu.reset()
     falls_asleep(device)
-    heap = Heap(open_client())
-    with works("first chunk and a context after firmware was started again"):
-        heap.add_chunk()
-        worker = Worker(heap)
-    worker.fetch(DEVICE_BASE, 4)
-    heap.client.close()
-    heap.release()
+    serves(open_client, "after firmware was started again")
 
 
 @EXPANDING

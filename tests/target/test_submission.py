@@ -23,7 +23,7 @@ from harness.guest.counters import mailboxes, shared_memory
 from harness.guest.expect import eventually, falls_asleep, name_of, refused, works
 from harness.guest.npu import Npu
 from harness.guest.program import Program
-from harness.guest.worker import Worker
+from harness.guest.worker import Worker, serves
 
 pytestmark = pytest.mark.fw
 EXPANDING = pytest.mark.generations("npu4", "npu5", "npu6")
@@ -38,17 +38,6 @@ def _started_anew(npu: Npu, device: Device) -> Iterator[None]:
     yield
     npu.reset()
     device.suspend()
-
-
-def a_context_works(open_client: Callable[[], Client]) -> None:
-    """A new client gets a context whose commands complete."""
-    heap = Heap(open_client())
-    with works("first chunk and a context of another client"):
-        heap.add_chunk()
-        worker = Worker(heap)
-    worker.fetch(DEVICE_BASE, 4)
-    heap.client.close()
-    heap.release()
 
 
 @SHARED_MEMORY
@@ -71,7 +60,7 @@ def test_l14_exit_with_a_hung_command(open_client: Callable[[], Client], npu: Np
     assert time.monotonic() - started < 20, "the process took long to end"
     eventually(lambda: shared_memory() - before < CHUNK // 4, "the memory of the process is back")
     eventually(lambda: mailboxes() <= 1, "the channel of its context is gone")
-    a_context_works(open_client)
+    serves(open_client, "after the process ended")
 
 
 @pytest.mark.quick
@@ -191,7 +180,7 @@ def test_l29_killed_while_firmware_is_silent(open_client: Callable[[], Client], 
     assert time.monotonic() - started < 20
     npu.reset()
     falls_asleep(device)
-    a_context_works(open_client)
+    serves(open_client, "after the process ended")
 
 
 def test_l30_compute_unit_closed_while_asleep(heap: Heap, npu: Npu, device: Device) -> None:

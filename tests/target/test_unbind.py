@@ -26,7 +26,7 @@ from harness.guest.expect import eventually, falls_asleep, refused, works
 from harness.guest.npu import Npu
 from harness.guest.program import Program
 from harness.guest.variant import OPTIONS
-from harness.guest.worker import Worker
+from harness.guest.worker import Worker, serves
 
 pytestmark = [pytest.mark.root, pytest.mark.modes("sva", "force-iova")]
 DRIVER = Path("/sys/bus/pci/drivers/amdxdna")
@@ -48,17 +48,6 @@ def unbound(device: Device) -> Iterator[None]:
         eventually(device.node.exists, "the device node is back")
 
 
-def serves(open_client: Callable[[], Client]) -> None:
-    """A new client gets a context whose commands complete."""
-    heap = Heap(open_client())
-    with works("first chunk and a context after the driver came back"):
-        heap.add_chunk()
-        worker = Worker(heap)
-    worker.fetch(DEVICE_BASE, 4)
-    heap.client.close()
-    heap.release()
-
-
 @pytest.mark.fw
 def test_l20_open_file_outlives_the_driver(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
     """L20: a file with a mapped heap that is open when the driver goes is refused everything, and can be closed later.
@@ -74,7 +63,7 @@ def test_l20_open_file_outlives_the_driver(open_client: Callable[[], Client], np
             heap.client.create_bo(BoType.SHARE, 4096)
         heap.client.close()
         heap.release()
-    serves(open_client)
+    serves(open_client, "after the driver came back")
 
 
 @pytest.mark.fw
@@ -96,7 +85,7 @@ def test_l21_context_outlives_the_driver(
         assert mailboxes() == 0, "a channel outlives the driver"
         heap.client.close()
         heap.release()
-    serves(open_client)
+    serves(open_client, "after the driver came back")
 
 
 @pytest.mark.fw
@@ -105,7 +94,7 @@ def test_l23_unloaded_and_loaded(open_client: Callable[[], Client], npu: Npu, de
 
     Source: amdxdna_pci_drv.c, module_pci_driver().
     """
-    serves(open_client)
+    serves(open_client, "before")
     falls_asleep(device)
     options = json.loads(OPTIONS.read_text())
     driver = OPTIONS.parent / "modules" / options["modules"][-1]
@@ -113,7 +102,7 @@ def test_l23_unloaded_and_loaded(open_client: Callable[[], Client], npu: Npu, de
     assert unloaded.returncode == 0, unloaded.stderr
     modules.load(driver, options["parameters"])
     eventually(device.node.exists, "the device node is back")
-    serves(open_client)
+    serves(open_client, "after the driver came back")
 
 
 @pytest.mark.fw
@@ -141,4 +130,4 @@ def test_e29_firmware_that_cannot_expand(open_client: Callable[[], Client], npu:
     finally:
         with unbound(device):
             npu.speak("")
-    serves(open_client)
+    serves(open_client, "after the driver came back")
