@@ -50,6 +50,8 @@ class Guests:
         self._whole: set[Start] = set()
         self._drawn: set[str] = set()
 
+    fresh = True
+
     def has(self, start: Start) -> bool:
         """Whether a guest can start from there at once."""
         return start is Start.COLD or self.store.has("guests", self._keys[start])

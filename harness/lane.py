@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from harness.checks import coverage
 from harness.checks.suite import planned, run_suite
 from harness.errors import InfraError
+from harness.formats.kmemleak import halves, lost_memory
 from harness.formats.records import KERNEL_LOG, fold, reported
 from harness.host.recorder import Recorder
 from harness.host.snapshot import StateDamaged
@@ -52,6 +53,9 @@ class DriverSession(Session, Protocol):
 
 class Opener(Protocol):
     """Opens sessions on a target; what they write goes to the given folder."""
+
+    fresh: bool
+    """Whether each session is a guest of its own, with every detector armed."""
 
     def open(self, folder: Path, start: Start) -> AbstractContextManager[Any]: ...
 
@@ -134,10 +138,11 @@ class LaneRun:
                     raise Broken from None
                 say(f"{problem.lost.evidence.splitlines()[0]}: trying once more in a fresh guest")
                 continue
+            self._name_leaks(cell, _who_lost_memory(new))
             unaskable |= {str(e["id"]) for e in new if e.get("event") in ("lost", "fault") and _is_error(e)}
-            if lost is None:
+            if lost is None and not _cut_short(new):
                 return
-            if not any(e.get("event") in ("test-end", "lost") for e in new):
+            if lost is not None and not any(e.get("event") in ("test-end", "lost") for e in new):
                 failed_boots += 1
                 if failed_boots >= BOOT_TRIES:
                     self._give_up(_NotUp("suite", lost))
@@ -177,10 +182,26 @@ class LaneRun:
             return Start.DRIVER
         return Start.COLD if KERNEL_LOG in (cell.tests or ()) else Start.KERNEL
 
-    def _boot_and_run(self, cell: Cell, left: tuple[str, ...] | None, new: list[Mapping[str, Any]]) -> Lost | None:
-        """One guest. ``new`` receives the events of its tests."""
+    def _name_leaks(self, cell: Cell, tests: Sequence[str]) -> None:
+        """One of these tests lost memory: ask halves of them again, down to the one. A guest that does not come up, or
+        does not stay, leaves it unnamed."""
+        parts = halves(tests)
+        while parts and not self._stopped:
+            new: list[Mapping[str, Any]] = []
+            try:
+                self._boot_and_run(cell, parts.pop(), new, naming=True)
+            except (_NotRestored, _NotUp) as problem:
+                self.note(f"{cell.lane}: which test lost memory was not found out: {problem}")
+                return
+            parts += halves(_who_lost_memory(new))
+
+    def _boot_and_run(
+        self, cell: Cell, left: tuple[str, ...] | None, new: list[Mapping[str, Any]], naming: bool = False
+    ) -> Lost | None:
+        """One guest. ``new`` receives the events of its tests. ``naming``: only to name the one that loses memory."""
         start = self._prepared(self._start_of(cell))
-        number = self.records.add_boot({"attempt": cell.attempt, "group": cell.group, "start": start.value})
+        about = {"attempt": cell.attempt, "group": cell.group, "start": start.value}
+        number = self.records.add_boot({**about, "naming": True} if naming else about)
         tests = None if left is None else tuple(test for test in left if test != KERNEL_LOG)
         question = self.question
         request = SuiteRequest(
@@ -192,6 +213,8 @@ class LaneRun:
             question.test_seconds * self.factor,
             (cell.group,) if cell.group else (),
             question.quick,
+            armed=self.guests.fresh and not naming,
+            kmemleak=not question.quick,
         )
         title = f"{cell.lane}: {cell.group or 'suite'}, guest {number} ({start.value})"
         with step(title + (f", attempt {cell.attempt}" if cell.attempt > 1 else "")) as progress:
@@ -328,6 +351,19 @@ class LaneRun:
 
     def close(self) -> None:
         self.records.close()
+
+
+def _cut_short(new: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the guest ended its suite because its last test silenced a detector."""
+    ends = [event for event in new if event.get("event") == "test-end"]
+    return bool(ends and ends[-1].get("silenced"))
+
+
+def _who_lost_memory(new: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The tests of a guest in which kmemleak found something."""
+    if not any(lost_memory(event).then for event in new if event.get("event") == "suite-end"):
+        return []
+    return [str(event["id"]) for event in new if event.get("event") == "test-start"]
 
 
 class _NotUp(Exception):

@@ -5,13 +5,15 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
 ``at``, seconds of the host's clock since the boot began:
 
     stage        id, outcome, evidence, seconds, console            apply, build, boot, probe
-    boot         boot, attempt, group, start                        a guest is started for a group of tests ("": all)
+    boot         boot, attempt, group, start                        a guest is started for a group of tests ("": all);
+                 naming: it only asks again which of its tests lost memory
     suite-start  boot, attempt, tests, kmsg                         the guest's own list of test ids
-    test-start   boot, attempt, id, kmsg                            the test is LOST from here on until it reports
-    test-end     boot, attempt, id, outcome, phase, text, duration, kmsg, counters, measures
+    test-start   boot, attempt, id, kmsg, outside (counters)        the test is LOST from here on until it reports
+    test-end     boot, attempt, id, outcome, phase, text, duration, kmsg, counters, outside, measures;
+                 disarmed: detectors that were off when it began, silenced: those it switched off
     lost         boot, attempt, id, outcome (LOST|ERROR), evidence, console   written by the host
     fault        boot, attempt, what                                the emulation, not the kernel, went wrong
-    suite-end    boot, attempt, status, text, kmsg
+    suite-end    boot, attempt, status, text, kmsg; unreferenced, since: what kmemleak found, and from which jiffies on
     reused       run                                                what follows was answered in an earlier run
 
 Guests run side by side: their events are told apart by ``boot``.
@@ -23,12 +25,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harness.formats.kmemleak import Suspects, lost_memory
 from harness.formats.splat import find_splats
-from harness.model.finding import Finding
+from harness.model.finding import Finding, Kind
 from harness.model.judge import LaneResults
 from harness.model.leak import leaks
 from harness.model.result import Measure, Outcome, Result
@@ -75,6 +78,10 @@ class _Fold:
     last: int | None = None
     broken: bool = False
     no_tests: str = ""
+    naming: bool = False
+    outside: Event = field(default_factory=dict)
+    ran: list[tuple[str, int]] = field(default_factory=list)
+    suspects: list[Suspects] = field(default_factory=list)
 
     def add(self, result: Result) -> None:
         """Keep an answer. It replaces an ERROR of the same attempt: what could not be asked was asked again."""
@@ -88,6 +95,12 @@ class _Fold:
         """Give messages that came between two tests to the one that ran before them."""
         if findings and self.last is not None:
             self.results[self.last] = _with_findings(self.results[self.last], findings)
+
+    def blame(self, test: tuple[str, int], findings: Sequence[Finding]) -> None:
+        """Give findings to a test (id and attempt) that has reported; without one, to the test that ran last."""
+        places = [i for i, r in enumerate(self.results) if (r.id, r.attempt) == test]
+        for place in places[-1:]:
+            self.results[place] = _with_findings(self.results[place], findings)
 
     def cut(self) -> None:
         """The harness itself stopped while a test ran."""
@@ -122,6 +135,8 @@ def fold(events: Iterable[Event]) -> LaneResults:
         if handler:
             handler(state, event)
     state.cut()
+    for suspects in state.suspects:
+        state.blame(suspects.tests[-1], suspects.unnamed())
     if state.no_tests and not state.planned:
         state.broken = True
         state.results.append(Result(SUITE, Outcome.ERROR, f"no test matched\n{state.no_tests}".strip()))
@@ -157,6 +172,8 @@ def _stage(state: _Fold, event: Event) -> None:
 def _boot(state: _Fold, event: Event) -> None:
     state.cut()
     state.last = None
+    state.ran = []
+    state.naming = bool(event.get("naming"))
 
 
 def _suite_start(state: _Fold, event: Event) -> None:
@@ -171,7 +188,11 @@ def _suite_start(state: _Fold, event: Event) -> None:
 def _test_start(state: _Fold, event: Event) -> None:
     state.cut()
     state.blame_last(find_splats(event.get("kmsg", ())))
-    state.open = (str(event["id"]), int(event["attempt"]))
+    test = (str(event["id"]), int(event["attempt"]))
+    state.ran.append(test)
+    state.outside = event.get("outside") or {}
+    if not state.naming:
+        state.open = test
 
 
 def _test_end(state: _Fold, event: Event) -> None:
@@ -190,9 +211,15 @@ def _test_end(state: _Fold, event: Event) -> None:
         measures={
             name: Measure(float(m["value"]), str(m["unit"])) for name, m in (event.get("measures") or {}).items()
         },
+        disarmed=tuple(map(str, event.get("disarmed", ()))),
     )
     counters = event.get("counters") or {}
-    found = leaks(counters.get("before") or {}, counters.get("after") or {}) if outcome is not Outcome.ERROR else []
+    before = {**(counters.get("before") or {}), **state.outside}
+    after = {**(counters.get("after") or {}), **(event.get("outside") or {})}
+    found = leaks(before, after) if outcome is not Outcome.ERROR else []
+    if state.naming:  # it has its answer; a splat counts all the same
+        state.blame((result.id, result.attempt), [*findings, *found])
+        return
     state.add(_with_findings(result, [*findings, *found]))
 
 
@@ -224,13 +251,33 @@ def _fault(state: _Fold, event: Event) -> None:
 def _suite_end(state: _Fold, event: Event) -> None:
     """pytest's exit status: 0 and 1 are answers; anything else is none. 5, nothing matched, is one only for the lane as
     a whole: a group of tests may have nothing to say."""
-    state.blame_last(find_splats(event.get("kmsg", ())))
+    findings = find_splats(event.get("kmsg", ()))
+    if "unreferenced" in event:  # in full; the kernel's log only counts it
+        findings = [finding for finding in findings if finding.kind is not Kind.KMEMLEAK]
+        _lost_memory(state, event)
+    state.blame_last(findings)
     status = int(event.get("status", 0))
     if status == NO_TESTS:
         state.no_tests = str(event.get("text", "")) or "the suite is empty"
     elif status > 1:
         state.broken = True
         state.results.append(Result(SUITE, Outcome.ERROR, f"the suite itself failed\n{event.get('text', '')}".strip()))
+
+
+def _lost_memory(state: _Fold, event: Event) -> None:
+    """What kmemleak found is one test's if the guest ran only one; else guests of smaller groups are asked again."""
+    found = lost_memory(event)
+    state.blame((KERNEL_LOG, int(event["attempt"])), found.before)
+    if not found.then or not state.ran:
+        return
+    if len(state.ran) == 1:
+        test = state.ran[0]
+        state.blame(test, found.then)
+        for suspects in state.suspects:
+            if test in suspects.tests:
+                suspects.named |= {finding.fingerprint for finding in found.then}
+    elif not state.naming:
+        state.suspects.append(Suspects(tuple(state.ran), found.then))
 
 
 _HANDLERS = {

@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 _MEMINFO = re.compile(
-    r"^(MemFree|MemAvailable|Shmem|Slab|SUnreclaim|PageTables|KernelStack|VmallocUsed): +(\d+) kB$", re.MULTILINE
+    r"^(MemTotal|MemFree|MemAvailable|Shmem|Slab|SUnreclaim|PageTables|KernelStack|VmallocUsed): +(\d+) kB$",
+    re.MULTILINE,
 )
+_PINNED = re.compile(r"^VmPin:\s+(\d+) kB$", re.MULTILINE)
 _VMSTAT = re.compile(r"^(nr_foll_pin_acquired|nr_foll_pin_released|oom_kill) (\d+)$", re.MULTILINE)
 _SLABS = re.compile(
     r"^(drm_\S+|dma_fence\S*|mm_struct|shmem_inode_cache|iommu_iova|dma_buf\S*|vm_area_struct) +(\d+)", re.MULTILINE
@@ -24,12 +26,18 @@ _FDINFO = re.compile(r"^\S*-(\w+-alloc|total-memory):\s+(\d+)(?: ([KM])iB)?$", r
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
 
+SHRUNK = ("mm_struct", "shmem_inode_cache", "drm_sched_fence")
+"""Slabs whose objects are counted one by one: what processors keep at hand, and KASAN in quarantine, is given back
+first (Documentation/ABI/testing/sysfs-kernel-slab, shrink)."""
 WATCHED = {
     "meminfo.Shmem": 8 << 20,
+    "memory.used": 8 << 20,
     "pages.pinned": 0,
-    "interrupts.xdna_mailbox": 0,
+    "process.pinned": 0,
+    "channels.contexts": 0,
     "module.refcnt": 0,
     "device.runtime_usage": 0,
+    **{f"slab.{name}": 0 for name in SHRUNK},
 }
 """What is waited for after a test, and by how much it may be more than before."""
 SETTLE_SECONDS = 2.0
@@ -37,8 +45,7 @@ _POLL_SECONDS = 0.02
 
 
 def settled(before: dict[str, int], root: str = "/", seconds: float = SETTLE_SECONDS) -> dict[str, int]:
-    """All counters, once nothing that is watched is more than before, or after ``seconds``. (The mailbox of a device
-    that woke up stays: that is not waited for.)"""
+    """All counters, once nothing that is watched is more than before, or after ``seconds``."""
     deadline = time.monotonic() + seconds
     while True:
         now = snapshot(root)
@@ -48,18 +55,17 @@ def settled(before: dict[str, int], root: str = "/", seconds: float = SETTLE_SEC
 
 
 def _grown(before: dict[str, int], now: dict[str, int]) -> bool:
-    awake = now.get("interrupts.xdna_mailbox") == 1
-    return any(
-        now[name] > before[name] + slack
-        for name, slack in WATCHED.items()
-        if name in before and name in now and not (awake and name == "interrupts.xdna_mailbox")
-    )
+    return any(now[name] > before[name] + slack for name, slack in WATCHED.items() if name in before and name in now)
 
 
 def snapshot(root: str = "/") -> dict[str, int]:
-    """All counters by name: sizes in bytes, the rest as counts."""
+    """All counters by name: sizes in bytes, the rest as counts. ``memory.used``: neither available nor shared."""
     _fold_counts(root)
+    _shrink(root)
     found = dict(_counters(root))
+    # KASAN keeps freed memory for a while, up to a 32nd of all (mm/kasan/quarantine.c): then this says nothing.
+    if "meminfo.MemAvailable" in found and "kasan" not in _read(f"{root}proc/cmdline"):
+        found["memory.used"] = found["meminfo.MemTotal"] - found["meminfo.MemAvailable"] - found["meminfo.Shmem"]
     if "vmstat.nr_foll_pin_acquired" in found:
         found["pages.pinned"] = found["vmstat.nr_foll_pin_acquired"] - found["vmstat.nr_foll_pin_released"]
     return found
@@ -92,12 +98,23 @@ def _fold_counts(root: str) -> None:
             os.close(fd)
 
 
+def _shrink(root: str) -> None:
+    for name in SHRUNK:
+        with suppress(OSError):
+            fd = os.open(f"{root}sys/kernel/slab/{name}/shrink", os.O_WRONLY)
+            try:
+                os.write(fd, b"1")
+            finally:
+                os.close(fd)
+
+
 def _counters(root: str) -> Iterator[tuple[str, int]]:
     yield from _meminfo(root)
     yield from _vmstat(root)
     for name, active in _SLABS.findall(_read(f"{root}proc/slabinfo")):
         yield f"slab.{name}", int(active)
-    yield "interrupts.xdna_mailbox", mailboxes(root)
+    for size in _PINNED.findall(_read(f"{root}proc/self/status")):
+        yield "process.pinned", int(size) * 1024
     for key, path in (("taint", "proc/sys/kernel/tainted"), ("module.refcnt", "sys/module/amdxdna/refcnt")):
         text = _read(root + path)
         if text:
@@ -117,12 +134,17 @@ def _vmstat(root: str) -> Iterator[tuple[str, int]]:
 
 
 def _accel(root: str) -> Iterator[tuple[str, int]]:
-    """Runtime-PM references, where the kernel shows them (CONFIG_PM_ADVANCED_DEBUG)."""
+    """Runtime-PM references, where the kernel shows them (CONFIG_PM_ADVANCED_DEBUG); firmware channels, and those that
+    are not the device's own: a device that is awake has one for management."""
     folder = f"{root}sys/class/accel"
+    channels, awake = mailboxes(root), 0
     for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         text = _read(f"{folder}/{entry}/device/power/runtime_usage")
         if text:
             yield "device.runtime_usage", int(text)
+        awake += _read(f"{folder}/{entry}/device/power/runtime_status").strip() != "suspended"
+    yield "interrupts.xdna_mailbox", channels
+    yield "channels.contexts", max(0, channels - awake)
 
 
 def _files(root: str) -> Iterator[tuple[str, int]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness.guest import counters
+from harness.guest import counters, detectors, kmemleak
 from harness.guest.kmsg import Reader
 from harness.guest.limit import limited
 from harness.guest.port import Link, PortError
@@ -32,6 +32,8 @@ class Order:
     """Which tests to run, in which order (None: all, in file order), and each one's soft limit in seconds.
 
     ``files``: of these files only. ``suite``: a name of :data:`SUITES`. ``quick``: only those that are marked so.
+    ``armed``: end with the test in which a detector went silent; the rest is for a fresh guest. ``kmemleak``: look for
+    lost memory at the end, on kernels that can.
     """
 
     tests: list[str] | None
@@ -40,6 +42,8 @@ class Order:
     files: list[str] | None = None
     quick: bool = False
     suite: str = "heap"
+    armed: bool = False
+    kmemleak: bool = False
 
     @classmethod
     def read(cls, command: Mapping[str, Any], limit: float) -> Order:
@@ -47,7 +51,8 @@ class Order:
         seconds = float(command.get("limit") or limit)
         quick = bool(command.get("quick"))
         suite = str(command.get("suite") or "heap")
-        return cls(command.get("tests"), command.get("k"), seconds, command.get("files"), quick, suite)
+        armed, lost = bool(command.get("armed")), bool(command.get("kmemleak"))
+        return cls(command.get("tests"), command.get("k"), seconds, command.get("files"), quick, suite, armed, lost)
 
     @property
     def marks(self) -> str:
@@ -75,6 +80,9 @@ class Events:
         self.current = Outcome()
         self.deadline = 0.0
         self.counters: dict[str, int] = {}
+        self.armed: dict[str, bool] = {}
+        self.silenced: list[str] = []
+        self.began = 0
 
     def chosen(self, items: list[pytest.Item]) -> list[pytest.Item]:
         """The tests that were asked for, in that order."""
@@ -88,6 +96,7 @@ class Events:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         gc.enable()  # PID 1 starts without
+        self.began = kmemleak.now()
         self._event("suite-start", tests=[item.nodeid for item in session.items])
 
     @pytest.hookimpl(wrapper=True)
@@ -96,11 +105,15 @@ class Events:
         self.deadline = time.monotonic() + self.order.limit
         self._event("test-start", id=item.nodeid)
         before = self.counters or counters.snapshot()
+        armed = self.armed or detectors.armed()
+        detectors.arm_again()
         try:
             return (yield)
         finally:
             result = self.current
             self.counters = counters.settled(before)
+            self.armed = detectors.armed()
+            self.silenced = [name for name, on in armed.items() if on and not self.armed.get(name)]
             self._event(
                 "test-end",
                 id=item.nodeid,
@@ -110,6 +123,8 @@ class Events:
                 duration=round(result.duration, 3),
                 counters={"before": before, "after": self.counters},
                 measures=dict(item.user_properties),
+                disarmed=[name for name, on in armed.items() if not on],
+                silenced=self.silenced,
             )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -141,7 +156,13 @@ class Events:
 
     def finish(self, status: int, trouble: str) -> None:
         """The last event: pytest's exit status, and why nothing could be collected if so."""
-        self._event("suite-end", status=status, text=trouble[-TEXT_CHARACTERS:])
+        self._event("suite-end", status=status, text=trouble[-TEXT_CHARACTERS:], **self._lost_memory())
+
+    def _lost_memory(self) -> dict[str, Any]:
+        """What kmemleak found, if it was to look: ``unreferenced``, and since when it counts, in jiffies."""
+        if not self.order.kmemleak or not self.armed.get("kmemleak"):
+            return {}
+        return {"unreferenced": kmemleak.unreferenced(), "since": self.began}
 
     def _seconds_left(self) -> float:
         """The limit is the whole test's; clean-up gets some seconds in any case."""

@@ -69,6 +69,8 @@ def run(waiting: Waiting, link: Link, order: Order, kmsg: Reader) -> int:
     for number, item in enumerate(items):
         following = items[number + 1] if number + 1 < len(items) else None
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if order.armed and events.silenced:
+            break
     status = _status(session, bool(items), bool(waiting.trouble))
     events.finish(int(status), "\n".join(waiting.trouble))
     return int(status)

@@ -42,6 +42,10 @@ class Owner(Protocol):
         """The ack of what a test asks: {"value": ...} or {"error": text}."""
         ...
 
+    def outside(self, event: Event) -> Mapping[str, int]:
+        """What is counted outside the guest, at a test's start or end."""
+        ...
+
     def faults(self, event: Event) -> Iterable[Event]:
         """What went wrong outside the kernel while the test of this "test-end" ran."""
         ...
@@ -109,7 +113,7 @@ class Agent:
         self._owner.mark()
         tests = list(request.tests) if request.tests is not None else None
         order = {"suite": request.suite, "quick": request.quick, "tests": tests, "k": request.select or None}
-        order["files"] = list(request.files) or None
+        order |= {"files": list(request.files) or None, "armed": request.armed, "kmemleak": request.kmemleak}
         place = {"attempt": request.attempt, "boot": request.boot, "limit": request.limit}
         self._send({"cmd": "suite", "id": self._number, **order, **place})
         while True:
@@ -128,6 +132,8 @@ class Agent:
         if message.get("event") == "ask":
             self._send({"ack": sequence, **self._owner.answer(message)})
             return
+        if message.get("event") in ("test-start", "test-end"):
+            message["outside"] = dict(self._owner.outside(message))
         yield message
         if message.get("event") == "test-end":
             yield from self._owner.faults(message)

@@ -82,6 +82,16 @@ class Report:
         """Tests that are on the list of known failures and passed."""
         return sorted({test for lane in self.lanes.values() for test in lane.mended})
 
+    @property
+    def disarmed(self) -> dict[tuple[str, str], list[str]]:
+        """By lane and detector, the tests that ran while it was off: what it would have said nobody knows."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for lane in self.lanes.values():
+            for result in lane.results:
+                for detector in result.disarmed:
+                    found.setdefault((lane.name, detector), []).append(result.id)
+        return {key: sorted(set(tests)) for key, tests in found.items()}
+
     def ids(self, change: Change) -> list[str]:
         """Ids of the tests and stages that changed in this way, sorted."""
         return sorted(self.judgement.ids(change))

@@ -43,7 +43,8 @@ class Result:
     ``id`` is a pytest node id relative to tests/target, or ``stage/<name>``. ``evidence`` is what a person needs to
     believe it: assertion text, splat, console tail. ``seconds`` is wall time in the guest. ``only_findings``: the test
     itself said yes, and only the kernel messages make it a FAIL. ``known``: it failed, and all of that is on the
-    list of known failures; it counts as a PASS then, but nothing was mended.
+    list of known failures; it counts as a PASS then, but nothing was mended. ``disarmed``: detectors of the kernel that
+    were off already when the test began; what they would have said nobody knows.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Result:
     only_findings: bool = False
     measures: Mapping[str, Measure] = field(default_factory=dict)
     known: bool = False
+    disarmed: tuple[str, ...] = ()
 
     @property
     def fingerprints(self) -> frozenset[str]:

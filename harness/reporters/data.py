@@ -69,5 +69,6 @@ def _result(result: Result) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "evidence": result.evidence,
         "findings": [{"kind": f.kind, "title": f.title, "fingerprint": f.fingerprint} for f in result.findings],
+        "disarmed": list(result.disarmed),
         "measures": {name: {"value": m.value, "unit": m.unit} for name, m in result.measures.items()},
     }

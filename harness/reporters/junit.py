@@ -52,7 +52,8 @@ def _both(comparison: Comparison) -> list[tuple[str, Result]]:
 
 
 def _said(result: Result) -> str:
-    return f"attempt {result.attempt}: {result.outcome} {result.evidence}".rstrip()
+    off = f" (off when it began: {', '.join(result.disarmed)})" if result.disarmed else ""
+    return f"attempt {result.attempt}: {result.outcome}{off} {result.evidence}".rstrip()
 
 
 def _mark(report: Report, comparison: Comparison, answer: Result | None) -> Mark | None:

@@ -12,6 +12,7 @@ from harness.model.report import Report
 from harness.model.result import Outcome, Result
 
 EVIDENCE_LINES = 16
+DISARMED_TESTS = 3
 SAID_LINES = 4
 """Of what a test said beside its splats, so much."""
 
@@ -32,6 +33,7 @@ def render(report: Report) -> str:
         lines += ["", "known to fail, and passing: take them off jobs/known.toml once the kernel has the fix"]
         lines += [f"  {test}" for test in report.mended]
     lines += _difference_free(report)
+    lines += _disarmed(report)
     if report.coverage:
         lines += ["", "coverage:", *(f"  {_kept(line)}" for line in report.coverage)]
     if report.trailers:
@@ -111,6 +113,15 @@ def excerpt(result: Result) -> list[str]:
         return [lines[0], "...", *lines[-EVIDENCE_LINES:]]
     more = [f"... {len(lines) - EVIDENCE_LINES} more lines"] if len(lines) > EVIDENCE_LINES else []
     return lines[:EVIDENCE_LINES] + more
+
+
+def _disarmed(report: Report) -> list[str]:
+    """A detector that was off has nothing to say: its silence must not be read as an all-clear."""
+    lines = []
+    for (lane, detector), tests in report.disarmed.items():
+        named = ", ".join(tests[:DISARMED_TESTS]) + (" ..." if len(tests) > DISARMED_TESTS else "")
+        lines.append(f"  {lane}: {detector} was off already when {len(tests)} test(s) began: {named}")
+    return ["", "detectors off:", *lines] if lines else []
 
 
 def _difference_free(report: Report) -> list[str]:

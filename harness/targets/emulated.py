@@ -23,6 +23,7 @@ from harness.model.session import Lost, SessionLost, SuiteRequest
 from harness.model.variant import AddressMode
 
 THAW_SECONDS = 30.0
+CONTEXT_SECONDS = 2.0
 CLOCK_SECONDS = 10.0
 """How far the clock of a restored guest may be from ours: the answer's way, on a busy machine."""
 
@@ -47,6 +48,7 @@ class EmulatedSession:
         self.build_id = ""
         self.agent = Agent(boot.port, self)
         self._seen_faults = 0
+        self._contexts_before = 0
 
     def hello(self, seconds: float, tar: bytes) -> None:
         """Wait for a kernel that boots, and send it what travels."""
@@ -143,6 +145,23 @@ class EmulatedSession:
             return {"value": self.boot.npu.request(command, **dict(question.get("args") or {}))}
         except NpuRefused as error:
             return {"error": str(error)}
+        except InfraError as error:
+            raise self._npu_gone(error) from None
+
+    def outside(self, event: Event) -> Mapping[str, int]:
+        """The contexts in firmware. One that is more than when the test began is waited for: a process that was killed
+        ends after it was reaped."""
+        deadline = time.monotonic() + CONTEXT_SECONDS
+        contexts = self._contexts()
+        while event.get("event") == "test-end" and contexts > self._contexts_before and time.monotonic() < deadline:
+            time.sleep(0.02)
+            contexts = self._contexts()
+        self._contexts_before = contexts
+        return {"npu.contexts": contexts}
+
+    def _contexts(self) -> int:
+        try:
+            return len(self.boot.npu.request("state")["contexts"])
         except InfraError as error:
             raise self._npu_gone(error) from None
 

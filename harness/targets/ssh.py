@@ -231,6 +231,10 @@ class SshSession:
         """Fixtures skip before they ask."""
         return {"error": f"{self.reach.name} has no emulated NPU to ask {question.get('what')!r}"}
 
+    def outside(self, event: Event) -> Mapping[str, int]:
+        """A real NPU shows nothing."""
+        return {}
+
     def faults(self, event: Event) -> list[Mapping[str, Any]]:
         """None are known here; keeps the kernel's messages for the day when it cannot be asked."""
         for record in event.get("kmsg") or ():
@@ -262,6 +266,8 @@ class SshGuests:
         self.payload = payload
         self.reach = reach(target)
         self._live: list[SshSession] = []
+
+    fresh = False
 
     def has(self, start: Start) -> bool:
         return start is Start.COLD

@@ -24,11 +24,18 @@ from harness.plan import Cell
 TESTS = ("test_x.py::test_a", "test_x.py::test_b", "test_x.py::test_c")
 Behaviour = Callable[[str], str]
 KERNEL_GONE = Lost(False, "no report within 80 s; it answered an NMI", "Kernel panic - not syncing: NMI")
+LEAK = """unreferenced object 0xffff888105a3c000 (size 1024):
+  comm "python3", pid 312, jiffies 4294701234
+  backtrace (crc 8fdb9d11):
+    __kmalloc_cache_noprof+0x25e/0x380
+    aie2_hwctx_init+0x4c/0x8f0 [amdxdna]
+"""
 NPU_GONE = Lost(True, "the emulated NPU ended with status 70", "")
 
 
 class ScriptedSession:
-    """Runs tests by asking ``behave`` what becomes of each: pass, fail, lost, npu."""
+    """Runs tests by asking ``behave`` what becomes of each: pass, fail, lost, npu; or silence, which
+    switches lockdep off; or leak, which kmemleak finds."""
 
     def __init__(self, release: str, behave: Behaviour, device: bool = True) -> None:
         self.release = release
@@ -62,17 +69,23 @@ class ScriptedSession:
     def suite(self, request: SuiteRequest) -> Iterator[Mapping[str, Any]]:
         common = {"boot": request.boot, "attempt": request.attempt}
         tests = request.tests if request.tests is not None else TESTS
+        lost = ""
         yield {"event": "suite-start", "tests": list(tests), **common}
         for test in tests:
             yield {"event": "test-start", "id": test, **common}
             what = self.behave(test)
             if what in ("lost", "npu"):
                 raise SessionLost(KERNEL_GONE if what == "lost" else NPU_GONE)
-            outcome = "pass" if what == "npu-after" else what
-            yield {"event": "test-end", "id": test, "outcome": outcome, "text": "", **common}
+            outcome = what if what in ("fail", "skip") else "pass"
+            silenced = ["lockdep"] if what == "silence" else []
+            yield {"event": "test-end", "id": test, "outcome": outcome, "text": "", "silenced": silenced, **common}
+            if what == "silence" and request.armed:
+                yield {"event": "suite-end", **common}
+                return
+            lost = lost or (LEAK if what == "leak" else "")
             if what == "npu-after":
                 raise SessionLost(NPU_GONE)
-        yield {"event": "suite-end", **common}
+        yield {"event": "suite-end", "unreferenced": lost if request.kmemleak else "", "since": 100, **common}
 
 
 class Lab:
@@ -104,6 +117,8 @@ class Lab:
         session = ScriptedSession(self.release, self.behave, self.device)
         session.settle = lambda seconds: self.idle  # type: ignore[method-assign]
         yield session
+
+    fresh = True
 
     def has(self, start: Start) -> bool:
         return start is Start.COLD or start in self.saved
@@ -352,3 +367,47 @@ def test_a_lane_that_is_stopped_starts_no_other_guest(tmp_path: Path) -> None:
     with pytest.raises(Broken):
         run.run(CELL)
     assert (lab.boots, lab.ended) == (1, True)
+
+
+def test_after_a_detector_went_silent_the_rest_runs_in_a_fresh_guest(tmp_path: Path) -> None:
+    lab = Lab(lambda test: "silence" if test.endswith("_a") else "pass")
+    run = lane(lab, tmp_path)
+    run.run(CELL)
+    assert lab.boots == 2
+    assert [outcomes(run)[test] for test in TESTS] == [Outcome.PASS] * 3
+
+
+def test_a_target_without_fresh_guests_goes_on_without_the_detector(tmp_path: Path) -> None:
+    lab = Lab(lambda test: "silence" if test.endswith("_a") else "pass")
+    lab.fresh = False
+    run = lane(lab, tmp_path)
+    run.run(CELL)
+    assert lab.boots == 1
+    assert len([test for test in TESTS if test in outcomes(run)]) == 3
+
+
+def test_lost_memory_is_given_to_the_test_that_loses_it_alone(tmp_path: Path) -> None:
+    lab = Lab(lambda test: "leak" if test.endswith("_b") else "pass")
+    run = lane(lab, tmp_path)
+    run.run(CELL)
+    found = {r.id: [f.fingerprint for f in r.findings] for r in run.results().results if r.findings}
+    assert found == {TESTS[1]: ["KMEMLEAK:aie2_hwctx_init"]}
+    assert outcomes(run)[TESTS[1]] is Outcome.FAIL
+    assert lab.boots > 2
+    before = lab.boots
+    run.run(CELL)
+    assert lab.boots == before, "what is named is not asked again"
+
+
+def test_lost_memory_that_nobody_loses_again_is_said_to_be_somebodys(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def once(test: str) -> str:
+        asked.append(test)
+        return "leak" if asked.count(test) == 1 and test.endswith("_b") else "pass"
+
+    run = lane(Lab(once), tmp_path)
+    run.run(CELL)
+    (found,) = [r for r in run.results().results if r.findings]
+    assert found.id == TESTS[-1]
+    assert "one of these tests lost it, none of them when asked alone" in found.evidence

@@ -190,3 +190,15 @@ def test_more_than_before_fails_a_test_that_passed() -> None:
     assert [f.fingerprint for f in leaked.findings] == ["LEAK:pinned"]
     (clean,) = fold([start, {**end, "counters": {**counters, "after": counters["before"]}}]).results
     assert clean.outcome is Outcome.PASS
+
+
+def test_a_context_that_stays_in_firmware_is_a_leak_of_the_test() -> None:
+    began = {**start(A), "outside": {"npu.contexts": 0}}
+    (result,) = answers(fold([suite(A), began, {**end(A), "outside": {"npu.contexts": 1}}]))
+    assert [finding.fingerprint for finding in result.findings] == ["LEAK:firmware-context"]
+    assert result.outcome is Outcome.FAIL
+
+
+def test_a_test_that_began_without_lockdep_says_so() -> None:
+    (result,) = answers(fold([suite(A), start(A), {**end(A), "disarmed": ["lockdep"]}]))
+    assert (result.outcome, result.disarmed) == (Outcome.PASS, ("lockdep",))

@@ -10,8 +10,14 @@ from harness.model.leak import SENSORS, leaks
 CHUNK = 64 << 20
 BEFORE = {
     "meminfo.Shmem": 5 << 20,
+    "memory.used": 90 << 20,
     "pages.pinned": 0,
-    "interrupts.xdna_mailbox": 1,
+    "process.pinned": 0,
+    "slab.mm_struct": 40,
+    "slab.shmem_inode_cache": 300,
+    "slab.drm_sched_fence": 0,
+    "channels.contexts": 1,
+    "npu.contexts": 1,
     "module.refcnt": 0,
     "device.runtime_usage": 0,
 }
@@ -27,7 +33,13 @@ def test_nothing_more_than_before_is_no_leak() -> None:
     [
         ("meminfo.Shmem", CHUNK, "LEAK:shmem"),
         ("pages.pinned", 1, "LEAK:pinned"),
-        ("interrupts.xdna_mailbox", 1, "LEAK:mailbox"),
+        ("process.pinned", 4096, "LEAK:locked"),
+        ("memory.used", CHUNK, "LEAK:memory"),
+        ("slab.mm_struct", 1, "LEAK:mm"),
+        ("slab.shmem_inode_cache", 1, "LEAK:shmem-file"),
+        ("slab.drm_sched_fence", 1, "LEAK:fence"),
+        ("channels.contexts", 1, "LEAK:mailbox"),
+        ("npu.contexts", 1, "LEAK:firmware-context"),
         ("module.refcnt", 1, "LEAK:module"),
         ("device.runtime_usage", 1, "LEAK:runtime-pm"),
     ],
@@ -41,8 +53,11 @@ def test_each_sensor_sees_its_own(counter: str, more: int, sensor: str) -> None:
 def test_what_is_no_leak() -> None:
     page_cache = {**BEFORE, "meminfo.Shmem": BEFORE["meminfo.Shmem"] + (8 << 20)}
     assert leaks(BEFORE, page_cache) == []
-    asleep = {**BEFORE, "interrupts.xdna_mailbox": 0}
-    assert leaks(asleep, BEFORE) == [], "the device woke up"
+
+
+def test_a_chunk_is_a_file_too_and_is_named_once() -> None:
+    lost = {"meminfo.Shmem": BEFORE["meminfo.Shmem"] + CHUNK, "slab.shmem_inode_cache": 301}
+    assert [finding.fingerprint for finding in leaks(BEFORE, {**BEFORE, **lost})] == ["LEAK:shmem"]
 
 
 def test_a_counter_that_is_not_there_shows_nothing() -> None:

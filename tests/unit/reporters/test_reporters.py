@@ -107,3 +107,11 @@ def test_junit_parses_and_maps_outcomes(bad: Report) -> None:
 def test_junit_error_of_ours_has_its_own_type() -> None:
     root = ElementTree.fromstring(junit.render(report(lane({"test_a": P}, 1), lane({"test_a": E}, 1))))
     assert [e.get("type") for e in root.iter("error")] == ["ERROR"]
+
+
+def test_every_reporter_says_which_tests_ran_without_a_detector() -> None:
+    silent = LaneResults((replace(Result("test_x.py::test_a", P), disarmed=("lockdep",)),))
+    said = report(silent, silent)
+    assert "head: lockdep was off already when 1 test(s) began: test_x.py::test_a" in text.render(said)
+    assert json.loads(data.render(said))["lanes"]["head"]["results"][0]["disarmed"] == ["lockdep"]
+    assert "PASS (off when it began: lockdep)" in junit.render(said)

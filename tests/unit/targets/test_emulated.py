@@ -33,13 +33,14 @@ TEST = "test_x.py::test_a"
 class FakeNpu:
     def __init__(self) -> None:
         self.faults: list[dict[str, Any]] = []
+        self.contexts: list[list[int]] = []
         self.dead = False
 
     def request(self, command: str, **arguments: object) -> object:
         if self.dead:
             raise InfraError("the emulated NPU does not answer")
         if command == "state":
-            return {"faults": len(self.faults)}
+            return {"faults": len(self.faults), "contexts": self.contexts.pop(0) if self.contexts else []}
         if command == "script" and not arguments.get("rules"):
             raise NpuRefused("a script needs rules")
         return self.faults if command == "log" else {"did": command}
@@ -266,3 +267,22 @@ def test_a_guest_that_dies_while_it_is_restored_is_a_damaged_state() -> None:
     boot.raw.close()
     with pytest.raises(StateDamaged, match="did not wake up"):
         opened.thaw()
+
+
+def test_contexts_in_firmware_are_counted_once_those_that_end_late_are_gone() -> None:
+    boot = FakeBoot()
+    opened = session(boot)
+    boot.npu.contexts = [[1], [1, 2], [1, 2], [1]]
+
+    def script() -> None:
+        number = boot.hear()["id"]
+        boot.say(event("test-start", 1, id=TEST))
+        boot.hear()
+        boot.say(event("test-end", 2, id=TEST, outcome="pass"))
+        boot.hear()
+        boot.say({"done": number, "value": 0})
+
+    guest = run_guest(script)
+    events = list(opened.suite(SuiteRequest("heap")))
+    guest.join(5)
+    assert [e["outside"] for e in events] == [{"npu.contexts": 1}, {"npu.contexts": 1}]
