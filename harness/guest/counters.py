@@ -61,6 +61,7 @@ def _grown(before: dict[str, int], now: dict[str, int]) -> bool:
 def snapshot(root: str = "/") -> dict[str, int]:
     """All counters by name: sizes in bytes, the rest as counts. ``memory.used``: neither available nor shared."""
     _fold_counts(root)
+    _visit_processors()
     _shrink(root)
     found = dict(_counters(root))
     # KASAN keeps freed memory for a while, up to a 32nd of all (mm/kasan/quarantine.c): then this says nothing.
@@ -98,7 +99,17 @@ def _fold_counts(root: str) -> None:
             os.close(fd)
 
 
+def _visit_processors() -> None:
+    """An idle processor keeps the address space of the process that ran there last, which may have ended long ago
+    (Documentation/mm/active_mm.rst); from now on it is ours."""
+    mine = os.sched_getaffinity(0)
+    for processor in mine:
+        os.sched_setaffinity(0, {processor})
+    os.sched_setaffinity(0, mine)
+
+
 def _shrink(root: str) -> None:
+    """What processors keep at hand of the slabs that are counted goes back."""
     for name in SHRUNK:
         with suppress(OSError):
             fd = os.open(f"{root}sys/kernel/slab/{name}/shrink", os.O_WRONLY)

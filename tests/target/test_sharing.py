@@ -211,7 +211,7 @@ def test_o18_killed_while_mapping(device: Device) -> None:
     started = time.monotonic()
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    assert time.monotonic() - started < 10, "the process took long to end"
+    assert time.monotonic() - started < 40, "the process took long to end"
     eventually(lambda: shared_memory() - before < CHUNK // 4, "the memory is given back")
 
 

@@ -57,7 +57,7 @@ def test_l14_exit_with_a_hung_command(open_client: Callable[[], Client], npu: Np
 
     started = time.monotonic()
     in_child(body)
-    assert time.monotonic() - started < 20, "the process took long to end"
+    assert time.monotonic() - started < 40, "the process took long to end"
     eventually(lambda: shared_memory() - before < CHUNK // 4, "the memory of the process is back")
     eventually(lambda: mailboxes() <= 1, "the channel of its context is gone")
     serves(open_client, "after the process ended")
@@ -177,7 +177,7 @@ def test_l29_killed_while_firmware_is_silent(open_client: Callable[[], Client], 
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 40
     npu.reset()
     falls_asleep(device)
     serves(open_client, "after the process ended")
