@@ -18,6 +18,7 @@ from harness.job import Job, read_known, read_toml
 from harness.model.blame import Culprit, Prefix, culprits, verdict
 from harness.model.judge import LaneResults, judge, judge_alone
 from harness.model.known import Hidden, KnownFailure, hide, mended
+from harness.model.measures import numbers
 from harness.model.report import LaneReport, PatchReport, Report
 from harness.plan import BASE, HEAD, PREFIX, WITHOUT
 
@@ -71,6 +72,7 @@ def derive(run: Path) -> Report:
         culprits=found,
         patches=_patches(job, events, results),
         coverage=_coverage(run),
+        numbers=numbers(base, head),
     )
 
 

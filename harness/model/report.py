@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.model.blame import Culprit
 from harness.model.judge import Change, Judgement, Verdict
+from harness.model.measures import Number
 from harness.model.result import Result
 
 
@@ -46,7 +47,7 @@ class Report:
 
     ``facts`` are lines about how the answer was got (series, sources, QEMU, accelerator, sandbox), in order.
     ``known`` maps a test id to the reasons that were hidden. ``culprits`` and ``patches`` are there when every patch
-    was tested. ``coverage`` is a table, as lines, when the driver counted.
+    was tested. ``coverage`` is a table, as lines, when the driver counted. ``numbers`` are what tests measured.
     """
 
     run: Path
@@ -60,6 +61,7 @@ class Report:
     culprits: tuple[Culprit, ...] = ()
     patches: tuple[PatchReport, ...] = ()
     coverage: tuple[str, ...] = ()
+    numbers: tuple[Number, ...] = ()
 
     def culprit(self, test: str) -> str:
         """Who broke this test, in words; empty when nobody is named."""

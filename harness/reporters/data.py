@@ -8,14 +8,15 @@ from typing import Any
 
 from harness.model.judge import Change
 from harness.model.report import Report
-from harness.model.result import Result
+from harness.model.result import Measure, Result
 
 
 def render(report: Report) -> str:
     """``verdict``, ``fixed``, ``regressed``, ``suspect``, ``flaky``, ``unanswered`` (lists of ids), ``known`` and
     ``mended`` (ids of what is known to fail, and does or does not),
-    ``reasons``, ``facts``, ``notes``, ``trailers``, ``culprits`` and ``patches`` when each patch was tested, and all
-    answers of each lane."""
+    ``reasons``, ``facts``, ``notes``, ``trailers``, ``culprits`` and ``patches`` when each patch was tested,
+    ``measures`` (test, name, value and unit on base and head, null where there is none), and all answers of each
+    lane."""
     data = {
         "verdict": report.verdict,
         "title": report.title,
@@ -53,6 +54,9 @@ def render(report: Report) -> str:
             }
             for patch in report.patches
         ],
+        "measures": [
+            {"test": n.test, "name": n.name, "base": _measure(n.base), "head": _measure(n.head)} for n in report.numbers
+        ],
         "lanes": {
             name: {"kernel": lane.kernel, "results": [_result(r) for r in lane.results]}
             for name, lane in report.lanes.items()
@@ -70,5 +74,9 @@ def _result(result: Result) -> dict[str, Any]:
         "evidence": result.evidence,
         "findings": [{"kind": f.kind, "title": f.title, "fingerprint": f.fingerprint} for f in result.findings],
         "disarmed": list(result.disarmed),
-        "measures": {name: {"value": m.value, "unit": m.unit} for name, m in result.measures.items()},
+        "measures": {name: _measure(m) for name, m in result.measures.items()},
     }
+
+
+def _measure(measure: Measure | None) -> dict[str, Any] | None:
+    return {"value": measure.value, "unit": measure.unit} if measure else None

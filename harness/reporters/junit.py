@@ -3,17 +3,20 @@
 
 JUnit has no lanes and no LOST. One suite carries the comparisons: regressed -> failure, or error of type LOST; not
 answered or suspect -> error of type ERROR; broken by one patch and mended by a later one -> failure of type BETWEEN;
-flaky, known, or failing on base too -> skipped, with the reason. What each lane said stands in the case's system-out.
+flaky, known, or failing on base too -> skipped, with the reason. What each lane said stands in the case's system-out,
+what it measured in the case's properties, as "base: NAME" and "head: NAME".
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped, TestCase, TestSuite
 
 from harness.log import printable
 from harness.model.judge import Change, Comparison
+from harness.model.measures import Number, amount
 from harness.model.report import Report
 from harness.model.result import Outcome, Result
 
@@ -27,15 +30,18 @@ def render(report: Report) -> str:
         suite.add_property(name, printable(text))
     for lane in report.lanes.values():
         suite.add_property(f"kernel.{lane.name}", lane.kernel)
+    measured: dict[str, list[Number]] = {}
+    for number in report.numbers:
+        measured.setdefault(number.test, []).append(number)
     for comparison in report.judgement.comparisons:
-        suite.add_testcase(_case(report, comparison))
+        suite.add_testcase(_case(report, comparison, measured.get(comparison.id, [])))
     xml: Any = JUnitXml("xdna-harness")  # junitparser's document class is only half typed
     xml.add_testsuite(suite)
     xml.update_statistics()
     return str(xml.tostring(), "utf-8")
 
 
-def _case(report: Report, comparison: Comparison) -> TestCase:
+def _case(report: Report, comparison: Comparison, numbers: Sequence[Number]) -> TestCase:
     file, _, name = comparison.id.rpartition("::")
     case = TestCase(printable(name or comparison.id), classname=printable(file.removesuffix(".py") or "stage"))
     answers = comparison.head or comparison.base
@@ -44,7 +50,20 @@ def _case(report: Report, comparison: Comparison) -> TestCase:
     if mark is not None:
         case.result = [mark]
     case.system_out = printable("\n".join(f"{lane}: {_said(r)}" for lane, r in _both(comparison)))
+    if numbers:
+        untyped: Any = case
+        untyped.append(_properties(numbers))
     return case
+
+
+def _properties(numbers: Sequence[Number]) -> Any:
+    kind: Any = Properties  # only half typed, as above
+    properties = kind()
+    for number in numbers:
+        for lane, measure in (("base", number.base), ("head", number.head)):
+            if measure is not None:
+                properties.add_property(Property(printable(f"{lane}: {number.name}"), printable(amount(measure))))
+    return properties
 
 
 def _both(comparison: Comparison) -> list[tuple[str, Result]]:

@@ -8,6 +8,7 @@ from collections import Counter
 
 from harness.log import printable
 from harness.model.judge import Change, Comparison
+from harness.model.measures import amount
 from harness.model.report import Report
 from harness.model.result import Outcome, Result
 
@@ -34,6 +35,7 @@ def render(report: Report) -> str:
         lines += [f"  {test}" for test in report.mended]
     lines += _difference_free(report)
     lines += _disarmed(report)
+    lines += _numbers(report)
     if report.coverage:
         lines += ["", "coverage:", *(f"  {_kept(line)}" for line in report.coverage)]
     if report.trailers:
@@ -132,3 +134,20 @@ def _difference_free(report: Report) -> list[str]:
         if c.change is Change.SAME and c.head and c.head[0].outcome in (Outcome.FAIL, Outcome.LOST)
     ]
     return ["", f"fails on base too: {len(same)}", *(f"  {c.id}" for c in same)] if same else []
+
+
+def _numbers(report: Report) -> list[str]:
+    """What the tests measured: what differs from base to head, or all of it where there is no base."""
+    if not report.numbers:
+        return []
+    if "base" not in report.lanes:
+        lines = ["", f"numbers: {len(report.numbers)}"]
+        for test, found in itertools.groupby(report.numbers, key=lambda number: number.test):
+            lines.append(f"  {_flat(test)}: {', '.join(f'{_flat(n.name)} {amount(n.head)}' for n in found)}")
+        return lines
+    differ = [number for number in report.numbers if number.differs]
+    lines = ["", f"numbers, base -> head: {len(differ)} of {len(report.numbers)} differ; none is judged"]
+    for test, found in itertools.groupby(differ, key=lambda number: number.test):
+        lines.append(f"  {_flat(test)}")
+        lines += [f"    {_flat(n.name)}: {amount(n.base)} -> {amount(n.head)}" for n in found]
+    return lines

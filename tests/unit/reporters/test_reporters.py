@@ -12,8 +12,9 @@ import pytest
 
 from harness.model.blame import Culprit
 from harness.model.judge import ATTEMPTS, LaneResults, judge
+from harness.model.measures import Number
 from harness.model.report import LaneReport, PatchReport, Report
-from harness.model.result import Outcome, Result
+from harness.model.result import Measure, Outcome, Result
 from harness.reporters import data, junit, text
 
 P, F, L, E = Outcome.PASS, Outcome.FAIL, Outcome.LOST, Outcome.ERROR
@@ -115,3 +116,46 @@ def test_every_reporter_says_which_tests_ran_without_a_detector() -> None:
     assert "head: lockdep was off already when 1 test(s) began: test_x.py::test_a" in text.render(said)
     assert json.loads(data.render(said))["lanes"]["head"]["results"][0]["disarmed"] == ["lockdep"]
     assert "PASS (off when it began: lockdep)" in junit.render(said)
+
+
+MEASURED = (
+    Number("test_x.py::test_a", "heap", Measure(128 << 20, "bytes"), Measure(64 << 20, "bytes")),
+    Number("test_x.py::test_a", "same", Measure(3, ""), Measure(3, "")),
+    Number("test_x.py::test_b", f"chunks\n{HOSTILE}", None, Measure(2, "")),
+)
+
+
+def test_text_shows_the_numbers_that_differ(bad: Report) -> None:
+    said = text.render(replace(bad, numbers=MEASURED))
+    title = "numbers, base -> head: 2 of 3 differ; none is judged"
+    assert f"{title}\n  test_x.py::test_a\n    heap: 128 MiB -> 64 MiB\n" in said
+    assert "same" not in said.partition("numbers, base")[2].partition("how:")[0]
+    assert "    chunks evil" in said
+    assert ": - -> 2\n" in said
+    assert "\x1b" not in said
+
+
+def test_text_shows_all_numbers_where_one_lane_ran(bad: Report) -> None:
+    alone = replace(bad, numbers=MEASURED[:2], lanes={"head": bad.lanes["head"]})
+    assert "numbers: 2\n  test_x.py::test_a: heap 64 MiB, same 3\n" in text.render(alone)
+
+
+def test_json_has_all_numbers_with_null_for_none(bad: Report) -> None:
+    got = json.loads(data.render(replace(bad, numbers=MEASURED)))["measures"]
+    assert len(got) == 3
+    assert got[2]["base"] is None
+    assert got[0] == {
+        "test": "test_x.py::test_a",
+        "name": "heap",
+        "base": {"value": 128 << 20, "unit": "bytes"},
+        "head": {"value": 64 << 20, "unit": "bytes"},
+    }
+
+
+def test_junit_has_numbers_as_properties_of_their_case(bad: Report) -> None:
+    root = ElementTree.fromstring(junit.render(replace(bad, numbers=MEASURED)))
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    found = {p.get("name"): p.get("value") for p in cases["test_a"].iter("property")}
+    assert found == {"base: heap": "128 MiB", "head: heap": "64 MiB", "base: same": "3", "head: same": "3"}
+    assert [p.get("value") for p in cases["test_b"].iter("property")] == ["2"]
+    assert list(cases["test_c"].iter("property")) == []
