@@ -13,6 +13,7 @@ import ctypes
 import os
 
 from harness.drm import structs
+from harness.drm.calls import MADE
 
 _NONE, _WRITE, _READ = 0, 1, 2
 _DRM_TYPE = ord("d")
@@ -62,6 +63,7 @@ def call(fd: int, request: int, argument: ctypes.Structure) -> int:
 
     Raises OSError with the kernel's errno, EAGAIN and EINTR included: nothing is tried again.
     """
+    MADE[type(argument).__name__] += 1
     result: int = _libc.ioctl(fd, request, ctypes.byref(argument))
     if result < 0:
         number = ctypes.get_errno()

@@ -10,6 +10,8 @@ import ctypes
 import mmap as flags_of_mmap
 import os
 
+from harness.drm.calls import MADE
+
 PAGE = 4096
 PROT_NONE = 0
 PROT_RW = flags_of_mmap.PROT_READ | flags_of_mmap.PROT_WRITE
@@ -37,6 +39,7 @@ _libc.munmap.restype = ctypes.c_int
 
 def try_mmap(address: int, size: int, prot: int, flags: int, fd: int, offset: int) -> int:
     """mmap(2): the address of the mapping, or the negative errno. Does not raise."""
+    MADE["mmap"] += 1
     result: int = _libc.mmap(address or None, size, prot, flags, fd, offset)
     return -ctypes.get_errno() if result == _FAILED else result
 
@@ -51,6 +54,7 @@ def mmap(address: int, size: int, prot: int, flags: int, fd: int = -1, offset: i
 
 def munmap(address: int, size: int) -> None:
     """munmap(2). Raises OSError."""
+    MADE["munmap"] += 1
     if _libc.munmap(address, size) < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{os.strerror(number)} (munmap of {size:#x} bytes)")
