@@ -42,7 +42,7 @@ def key(job: Job, module: Module, machine: Machine) -> str:
         machine=machine.saved_line(),
         variant=job.variant.name,
         npu=npu_code(),
-        suite=hash_tree(data_folder("tests/target"), "*.py"),
+        suite=[hash_tree(data_folder("tests/target"), f"*{kind}") for kind in (".py", ".json")],
         leaves=[hash_tree(package / leaf, "*.py") for leaf in ("guest", "drm")],
         asked=asked,
     )

@@ -72,5 +72,5 @@ def _tar(entries: list[Entry]) -> bytes:
 
 
 def _files(root: Path, name: str) -> list[Entry]:
-    paths = (path for path in sorted(root.rglob("*")) if path.is_file() and path.suffix in (".py", ".toml"))
+    paths = (path for path in sorted(root.rglob("*")) if path.is_file() and path.suffix in (".py", ".toml", ".json"))
     return [(f"{name}/{path.relative_to(root)}", path.read_bytes()) for path in paths]
