@@ -20,7 +20,7 @@ from harness.guest.trace import Step, Trace
 from traces.lifetimes import Inference, compose
 
 NAME = "pytorch-language"
-BATCHES = (1, 8, 2, 24, 1, 4)
+BATCHES = (1, 8, 2, 16, 1, 4)
 LAYERS = 2
 WORDS = 192
 """Tokens in each sample."""

@@ -28,15 +28,17 @@ _NO_ROOM = (errno.ENOSPC, errno.EINVAL)
 
 @dataclass(frozen=True)
 class Replay:
-    """What a trace took. Bytes, but for ``chunks`` and ``calls`` (system calls from the first chunk to the last step).
+    """What a trace took. Bytes, but for ``chunks`` and ``calls``: system calls from the first chunk to the last step,
+    of the client that got there.
 
-    ``first``: the heap before the first tensor; ``heap``: at the end. ``live``, ``free`` and ``largest`` are the bytes
-    in use, all others, and the largest DEV BO that would still fit, after the last step.
+    ``first``: the heap before the first tensor; ``heap``: at the end; ``most``: in use at once. ``live``, ``free`` and
+    ``largest`` are the bytes in use, all others, and the largest DEV BO that would still fit, after the last step.
     """
 
     first: int
     heap: int
     chunks: int
+    most: int
     live: int
     free: int
     largest: int
@@ -80,7 +82,8 @@ def _run(heap: Heap, trace: Trace, first: int, grows: bool) -> Replay:
     assert counted_by_driver == used, f"{used} bytes are in use, the driver counts {counted_by_driver}"
     taken = [(client.bo_info(handle).xdna_addr, size) for handle, size in live.values()]
     largest = max(free_ranges(taken, DEVICE_BASE, heap.size), default=0)
-    return Replay(first, heap.size, len(heap.chunks), used, heap.size - used, largest, calls.total())
+    most, free = trace.peak(PAGE), heap.size - used
+    return Replay(first, heap.size, len(heap.chunks), most, used, free, largest, calls.total())
 
 
 def _create(heap: Heap, step: Step, grows: bool) -> int:

@@ -137,12 +137,13 @@ def _difference_free(report: Report) -> list[str]:
 
 
 def _numbers(report: Report) -> list[str]:
-    """What the tests measured: what differs from base to head, or all of it where there is no base."""
+    """What the tests measured: what differs from base to head; where there is no base, all that is not 0."""
     if not report.numbers:
         return []
     if "base" not in report.lanes:
-        lines = ["", f"numbers: {len(report.numbers)}"]
-        for test, found in itertools.groupby(report.numbers, key=lambda number: number.test):
+        some = [number for number in report.numbers if number.head and number.head.value]
+        lines = ["", f"numbers: {len(report.numbers)}, of which {len(report.numbers) - len(some)} are 0"]
+        for test, found in itertools.groupby(some, key=lambda number: number.test):
             lines.append(f"  {_flat(test)}: {', '.join(f'{_flat(n.name)} {amount(n.head)}' for n in found)}")
         return lines
     differ = [number for number in report.numbers if number.differs]

@@ -75,6 +75,7 @@ def test_trace(open_client: Opener, measure: Measure, name: str) -> None:
     measure("heap before the first tensor", took.first, "bytes")
     measure("heap at the end", took.heap, "bytes")
     measure("heap chunks", took.chunks, "")
+    measure("in use at most", took.most, "bytes")
     measure("in use at the end", took.live, "bytes")
     measure("free at the end", took.free, "bytes")
     measure("largest free range at the end", took.largest, "bytes")

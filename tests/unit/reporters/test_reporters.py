@@ -135,9 +135,10 @@ def test_text_shows_the_numbers_that_differ(bad: Report) -> None:
     assert "\x1b" not in said
 
 
-def test_text_shows_all_numbers_where_one_lane_ran(bad: Report) -> None:
-    alone = replace(bad, numbers=MEASURED[:2], lanes={"head": bad.lanes["head"]})
-    assert "numbers: 2\n  test_x.py::test_a: heap 64 MiB, same 3\n" in text.render(alone)
+def test_text_shows_the_numbers_of_one_lane_that_are_not_0(bad: Report) -> None:
+    none = Number("test_x.py::test_a", "nothing", None, Measure(0, ""))
+    alone = replace(bad, numbers=(*MEASURED[:2], none), lanes={"head": bad.lanes["head"]})
+    assert "numbers: 3, of which 1 are 0\n  test_x.py::test_a: heap 64 MiB, same 3\n" in text.render(alone)
 
 
 def test_json_has_all_numbers_with_null_for_none(bad: Report) -> None:
