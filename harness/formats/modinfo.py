@@ -11,8 +11,8 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 
-_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_SECTION = struct.Struct("<IIQQQQIIQQ")
+from harness.formats.elf import Elf, NotElf
+
 _NOTE = struct.Struct("<III")
 _VERSION_SIZE = 64
 _SYMVERS = re.compile(r"^0x([0-9a-f]{1,16})\t([^\t\n]+)", re.MULTILINE)
@@ -26,24 +26,9 @@ def section(elf: bytes, name: str) -> bytes:
     """The content of the first section of this name. :class:`NotAModule` when there is none or it is cut
     short."""
     try:
-        ident, *_, offset, _, _, _, _, size, count, names_index = _HEADER.unpack_from(elf)
-        if ident[:6] != b"\x7fELF\x02\x01" or size != _SECTION.size:
-            raise NotAModule("not an ELF-64 file of this machine")
-        sections = [_SECTION.unpack_from(elf, offset + number * size) for number in range(count)]
-        names = _content(elf, sections[names_index])
-        for entry in sections:
-            if names[entry[0] : entry[0] + len(name) + 1] == name.encode() + b"\0":
-                return _content(elf, entry)
-    except (struct.error, IndexError) as error:
-        raise NotAModule(f"a damaged ELF file: {error}") from error
-    raise NotAModule(f"no section {name}")
-
-
-def _content(elf: bytes, entry: Sequence[int]) -> bytes:
-    start, size = entry[4], entry[5]
-    if start + size > len(elf):
-        raise NotAModule("a damaged ELF file: a section reaches over its end")
-    return elf[start : start + size]
+        return Elf(elf).section(name)
+    except NotElf as error:
+        raise NotAModule(str(error)) from error
 
 
 def modinfo(elf: bytes) -> Mapping[str, str]:

@@ -37,12 +37,14 @@ def fresh_copies(tree: Path, names: Iterable[str], into: Path) -> Iterator[tuple
 
 
 def output(build: Path, name: str) -> Path:
-    """A file that make has made. A link, a pipe or a missing file is an :class:`InfraError`: the build
+    """A file that make has made. A link, a pipe, a missing file or one elsewhere is an :class:`InfraError`: the build
     lied."""
     path = build / name
     at = build
     for part in Path(name).parts:
         at /= part
+        if part in ("/", ".."):
+            raise InfraError(f"the build names a file outside of its folder: {name}", hint="look at its Makefiles")
         if at.is_symlink():
             raise InfraError(f"the build left a link where a file should be: {name}", hint="look at its Makefiles")
     if not path.is_file():

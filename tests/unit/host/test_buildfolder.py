@@ -18,6 +18,9 @@ def test_only_plain_files_are_read(tmp_path: Path) -> None:
     for name in ("link", "folder/file", "pipe", "a", "nothing"):
         with pytest.raises(InfraError):
             buildfolder.output(tmp_path, name)
+    for name in ("../file", str(tmp_path / "a" / "file")):
+        with pytest.raises(InfraError, match="outside"):
+            buildfolder.output(tmp_path / "a", name)
 
 
 def test_fresh_copies_are_new_and_leave_the_tree_alone(tmp_path: Path) -> None:
