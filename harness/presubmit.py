@@ -28,19 +28,12 @@ from harness.model.kernel import Profile
 from harness.model.report import Report
 from harness.model.result import Outcome
 from harness.model.series import Series
-from harness.reporters.text import excerpt
+from harness.reporters.text import NOISE, excerpt
 
 STEPS = (Profile.PLAIN, Profile.DEBUG)
 SHOWN = 10
 SPLAT_LINES = 60
 SERIES, BASE = "series.mbox", "base.patch"
-# Registers, code bytes, guessed frames, the page and the memory around: the console has them.
-_NOISE = re.compile(
-    r"\s*(?:$|\? |Code: |CPU: |Tainted: |Modules linked in: "
-    r"|RIP: 0033:|(?:R(?!IP)[A-Z0-9]{2}|[FCG]S|CR\d|DR\d): +[0-9a-f]{4,}"
-    r"|(?:raw|head|flags|page|page_type): |page dumped |The buggy address belongs to the physical page|Memory state "
-    r"|>?[0-9a-f]{16}: |\^$|=+$|</?TASK>$|kasan_save_)"
-)
 _TEST_WORD = re.compile(r"[\w:+\-.\[\]]+")
 
 
@@ -126,7 +119,7 @@ def splat(comparison: Comparison) -> list[str]:
     new = {f.fingerprint: f for r in answers for f in r.findings if f.fingerprint not in old}
     if not new:
         return excerpt(answers[0]) if answers else []
-    lines = [line for f in new.values() for line in (f"{f.kind}:", *f.text.splitlines()) if not _NOISE.match(line)]
+    lines = [line for f in new.values() for line in (f"{f.kind}:", *f.text.splitlines()) if not NOISE.match(line)]
     more = [f"... {len(lines) - SPLAT_LINES} more lines"] if len(lines) > SPLAT_LINES else []
     return lines[:SPLAT_LINES] + more
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from harness.checks.coverage import FILE as COVERAGE
 from harness.errors import UsageError
-from harness.formats import gcov
+from harness.formats import gcov, lines
 from harness.formats.records import fold, load_events
 from harness.host.data import data_folder
 from harness.job import Job, read_known, read_toml
 from harness.model.blame import Culprit, Prefix, culprits, verdict
+from harness.model.finding import Finding
 from harness.model.judge import LaneResults, judge, judge_alone
 from harness.model.known import Hidden, KnownFailure, hide, mended
 from harness.model.measures import numbers
 from harness.model.report import LaneReport, PatchReport, Report
+from harness.model.result import Result
 from harness.plan import BASE, HEAD, PREFIX, WITHOUT
 
 RUN_RECORDS = "run.jsonl"
@@ -164,5 +167,30 @@ def _lanes(run: Path, job: Job, events: list[dict[str, Any]]) -> tuple[dict[str,
     for name, event in named.items():
         results[name], reasons = visible(raw[name], valid[name], passing)
         gone = tuple(passing) if name == HEAD else ()
-        lanes[name] = LaneReport(name, str(event.get("kernel", "")), raw[name].results, reasons, gone)
+        known_lines = _lines(run / name)
+        results[name] = replace(results[name], results=with_lines(results[name].results, known_lines))
+        answers = with_lines(raw[name].results, known_lines)
+        lanes[name] = LaneReport(name, str(event.get("kernel", "")), answers, reasons, gone)
     return lanes, results
+
+
+def _lines(lane: Path) -> lines.Lines:
+    path = lane / lines.FILE
+    return lines.load(path.read_text()) if path.exists() else {}
+
+
+def with_lines(results: Iterable[Result], known: lines.Lines) -> tuple[Result, ...]:
+    """The results with file and line behind each frame of their splats, as far as they are known."""
+    return tuple(
+        replace(
+            result,
+            evidence=lines.annotated(result.evidence, known),
+            findings=tuple(_with_lines(finding, known) for finding in result.findings),
+        )
+        for result in results
+    )
+
+
+def _with_lines(finding: Finding, known: lines.Lines) -> Finding:
+    frames = tuple((frame, tuple(known.get(frame, ()))) for frame in lines.frames_in(finding.text))
+    return replace(finding, text=lines.annotated(finding.text, known), lines=frames)

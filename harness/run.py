@@ -17,9 +17,11 @@ from typing import Any
 
 from harness import answers
 from harness.checks import coverage
+from harness.engines.lines import Locator
 from harness.engines.make import BuildFailed
 from harness.engines.module import Modules
 from harness.errors import InfraError, PatchError, UsageError
+from harness.formats import lines
 from harness.host.data import data_folder
 from harness.host.fetch import fetch
 from harness.host.payload import Payload
@@ -236,6 +238,7 @@ class Run:
                 self._take_out(todo)
             self._keep()
             self._cover(modules)
+            self._locate(modules)
         finally:
             self.stop()
             for lane in self.lanes.values():
@@ -280,6 +283,24 @@ class Run:
                 self.note(f"no coverage: {error.message}")
                 return
             (self.out / coverage.FILE).write_text(text)
+
+    def _locate(self, modules: Mapping[str, Module]) -> None:
+        """Find file and line of each frame of a splat: <lane>/frames.json. What is known to fail is worth that on the
+        head lane only. What is not found changes no answer."""
+        answers, _ = lane_results(self.out, self.job)
+        for name, module in modules.items():
+            lane = self.lanes[name].results() if name == HEAD else answers[name]
+            texts = [finding.text for result in lane.results for finding in result.findings]
+            frames = dict.fromkeys(frame for text in texts for frame in lines.frames_in(text))
+            if not frames:
+                continue
+            with step(f"{name}: file and line of {len(frames)} frames"):
+                tree = self.trees[name]
+                locator = Locator(self.store, self.sandbox, module, tree, self.engine.kernel_tree(module, tree))
+                places = locator.places(frames)
+                for doubt in locator.doubts:
+                    say(doubt)
+                (self.out / name / lines.FILE).write_text(lines.dump(places))
 
     def _keep(self) -> None:
         """Keep for later runs what the lanes have answered so far."""

@@ -81,11 +81,15 @@ class Modules:
         except NotBuilt:
             return None
 
+    def kernel_tree(self, module: Module, tree: Tree) -> Tree:
+        """What the kernel of this tree's driver was built from: the tree, or its source."""
+        own = self.kernels.key(tree, module.kernel.profile)
+        return tree if module.kernel.key == own else _source(tree)
+
     def _find(self, tree: Tree, profile: Profile, *, make: bool, coverage: bool = False) -> Module:
         if why := never_alone(tree, self.sandbox):
             return _inside(self._kernel(tree, profile, make=make), f"kernel and driver: {why}")
-        source = Tree(content_key(tree.source, {}), tree.source.path, tree.source)
-        kernel = self._kernel(source, profile, make=make)
+        kernel = self._kernel(_source(tree), profile, make=make)
         reach = reach_of(tree, kernel, self.store, make=make)
         doubt = reach.doubt
         if not doubt:
@@ -274,6 +278,11 @@ class _Build:
 
 _WHOLE = (f"{DRIVER}.", "Module.symvers")
 """Steps of make that are about the driver as a whole."""
+
+
+def _source(tree: Tree) -> Tree:
+    """The tree without its patches."""
+    return Tree(content_key(tree.source, {}), tree.source.path, tree.source)
 
 
 def _texts(warnings: Iterable[Iterable[str]]) -> tuple[str, ...]:

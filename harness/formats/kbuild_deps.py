@@ -82,3 +82,43 @@ def reach(changed: Mapping[str, bool], known: Mapping[str, str], own_makefile: s
         else:
             return Reach(doubt=f"no dependency file names {path}")
     return Reach(tuple(driver))
+
+
+def with_debug_info(cmd: str, target: str, into: str) -> str:
+    """The command of a ``.cmd`` file, for a shell, changed to make ``target`` with debug info as ``into``. ValueError:
+    it does not compile the target.
+
+    ``$(pound)`` and ``$$`` are how make keeps ``#`` and ``$`` (scripts/Kbuild.include, make-cmd).
+    """
+    found = re.match(rf"savedcmd_{re.escape(target)} := (.+)$", cmd, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"no command makes {target}")
+    command = found[1].replace("$(pound)", "#").replace("$$", "$")
+    command = re.sub(r"(?<!\S)-Wp,-MMD,\S+", f"-Wp,-MMD,{into}.d", command)
+    command = re.sub(rf"(?<!\S){re.escape(target)}(?!\S)", into, command)  # objtool takes it, too
+    command, count = re.subn(rf"(?<!\S)-c -o {re.escape(into)}(?!\S)", f"-g -c -o {into}", command)
+    if count != 1:
+        raise ValueError(f"what makes {target} is no compiler")
+    return command
+
+
+def members_of(archive: bytes) -> list[str]:
+    """The paths that a thin archive names (built-in.a, lib.a): objects, those of nested archives too. ValueError: it is
+    none."""
+    if archive == _EMPTY:
+        return []
+    if not archive.startswith(_THIN):
+        raise ValueError("not a thin archive")
+    at, names = len(_THIN), b""
+    while at + 60 <= len(archive):  # a member: its header, of a thin archive the tables' contents only
+        name, size = archive[at : at + 16].rstrip(), int(archive[at + 48 : at + 58])
+        at += 60
+        if name == b"//":
+            names = archive[at : at + size]
+        if name in (b"/", b"//", b"/SYM64/"):
+            at += size + size % 2
+    return [name.decode(errors="replace") for name in names.split(b"/\n") if name.strip(b"\n")]
+
+
+_THIN = b"!<thin>\n"
+_EMPTY = b"!<arch>\n"

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.model.frame import Frame, Place
+
 
 class Kind(StrEnum):
     """Which detector spoke. The names go into fingerprints and so into lists of known failures: never
@@ -39,7 +41,8 @@ class Finding:
     ``title`` is one line for a table. ``fingerprint`` is the kind and the first function names of the stack
     without addresses and offsets ("KASAN:aie2_hwctx_fini:amdxdna_hwctx_destroy_rcu"), the same in every
     boot. ``text`` is the whole splat, ``frames`` the function names it was made from and those below,
-    innermost first. ``count`` says how often the same one came.
+    innermost first. ``count`` says how often the same one came. ``lines``: the frames of all stacks in ``text``, in its
+    order, with the lines of the source that they stand for (inlined functions first; none where that is not known).
     """
 
     kind: Kind
@@ -48,3 +51,4 @@ class Finding:
     text: str
     frames: tuple[str, ...] = ()
     count: int = 1
+    lines: tuple[tuple[Frame, tuple[Place, ...]], ...] = ()

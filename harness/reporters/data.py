@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from harness.model.finding import Finding
 from harness.model.judge import Change
 from harness.model.report import Report
 from harness.model.result import Measure, Result
@@ -72,7 +73,7 @@ def _result(result: Result) -> dict[str, Any]:
         "attempt": result.attempt,
         "seconds": round(result.seconds, 3),
         "evidence": result.evidence,
-        "findings": [{"kind": f.kind, "title": f.title, "fingerprint": f.fingerprint} for f in result.findings],
+        "findings": [_finding(finding) for finding in result.findings],
         "disarmed": list(result.disarmed),
         "measures": {name: _measure(m) for name, m in result.measures.items()},
     }
@@ -80,3 +81,9 @@ def _result(result: Result) -> dict[str, Any]:
 
 def _measure(measure: Measure | None) -> dict[str, Any] | None:
     return {"value": measure.value, "unit": measure.unit} if measure else None
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    """``frames``: those of all its stacks, in their order; ``at``: file, line and function, inlined ones first."""
+    frames = [{"frame": str(frame), "at": [vars(place) for place in places]} for frame, places in finding.lines]
+    return {"kind": finding.kind, "title": finding.title, "fingerprint": finding.fingerprint, "frames": frames}

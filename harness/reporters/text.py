@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 
 from harness.log import printable
@@ -16,6 +17,13 @@ EVIDENCE_LINES = 16
 DISARMED_TESTS = 3
 SAID_LINES = 4
 """Of what a test said beside its splats, so much."""
+# Registers, code bytes, guessed frames, the page and the memory around: the console has them.
+NOISE = re.compile(
+    r"\s*(?:$|\? |Code: |CPU: |Tainted: |Modules linked in: "
+    r"|RIP: 0033:|(?:R(?!IP)[A-Z0-9]{2}|[FCG]S|CR\d|DR\d): +[0-9a-f]{4,}"
+    r"|(?:raw|head|flags|page|page_type): |page dumped |The buggy address belongs to the physical page|Memory state "
+    r"|>?[0-9a-f]{16}: |\^$|=+$|</?TASK>$|kasan_save_)"
+)
 
 
 def render(report: Report) -> str:
@@ -108,7 +116,8 @@ def excerpt(result: Result) -> list[str]:
     """The splats if there are any; else the beginning of the evidence, or, of a console, its end."""
     lines = result.evidence.splitlines()
     if result.findings:
-        splats = [line for finding in result.findings for line in (f"{finding.kind}:", *finding.text.splitlines())]
+        splats = [line for f in result.findings for line in (f"{f.kind}:", *f.text.splitlines())]
+        splats = [line for line in splats if not NOISE.match(line)]
         said = itertools.takewhile(str.strip, lines[:SAID_LINES])
         lines = [*said, *splats]
     elif result.outcome is Outcome.LOST and len(lines) > EVIDENCE_LINES:

@@ -10,6 +10,7 @@ import pytest
 
 from conftest import KERNEL, Edit, Harness, Plant, Ran
 from harness.job import Expectation, read_toml
+from harness.model.tree import Source
 
 DRIVER = "drivers/accel/amdxdna"
 EXPECTED = read_toml(Path(__file__).parents[2] / "patches" / "expandable-heap" / "expect.toml", Expectation).fixed
@@ -82,11 +83,22 @@ def test_does_not_compile(harness: Harness, plant: Plant) -> None:
     assert ran.report["regressed"] == ["stage/build"]
 
 
-def test_panics_at_module_load(harness: Harness, plant: Plant) -> None:
+def test_panics_at_module_load(harness: Harness, plant: Plant, source: Source) -> None:
+    """The stack has file and line, in the driver and in the kernel."""
     ran = harness("run", plant("panic at probe", PANIC), "--kernel", KERNEL, "-k", OPENS)
     assert ran.status == 1, ran
     assert ran.report["regressed"] == ["stage/probe"]
     assert "planted: panic at probe" in ran.stdout
+    text = (source.path / PANIC.file).read_text()
+    found = re.search(PANIC.pattern, text, re.S)
+    assert found
+    planted = text[: found.end()].count("\n") + 1
+    assert re.search(rf" amdxdna_probe\+\S+ \[amdxdna\] \({PANIC.file}:{planted}\)$", ran.stdout, re.M), ran
+    (probe,) = (r for r in ran.report["lanes"]["head"]["results"] if r["id"] == "stage/probe")
+    frames = {frame["frame"].partition("+")[0]: frame["at"] for frame in probe["findings"][0]["frames"]}
+    assert frames["amdxdna_probe"] == [{"function": "amdxdna_probe", "file": PANIC.file, "line": planted}]
+    assert frames["driver_attach"][-1]["file"] == "drivers/base/dd.c"
+    assert frames["entry_SYSCALL_64_after_hwframe"][-1]["file"] == "arch/x86/entry/entry_64.S"
 
 
 def test_hangs_in_a_test_with_interrupts_off(harness: Harness, plant: Plant, tmp_path: Path) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from harness import report as reports
+from harness.formats import lines
 from harness.job import Job, write_job
+from harness.model.frame import Frame, Place
 from harness.model.judge import Change, Verdict
 from harness.model.known import KnownFailure
 from harness.model.report import Report
+from harness.reporters import data, junit, text
 
 A, B = "test_x.py::test_a", "test_x.py::test_b"
 KNOWN = KnownFailure("posted fix", ("7.3.*",), date(2099, 1, 1), test=A)
@@ -64,3 +68,48 @@ def test_known_on_both_lanes_is_neither_fixed_nor_worse(tmp_path: Path, monkeypa
 def test_known_to_fail_does_not_excuse_a_panic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = report(tmp_path, monkeypatch, base={A: "fail", B: "pass"}, head={A: "lost", B: "pass"})
     assert found.ids(Change.SUSPECT) == [A]
+
+
+SPLAT = """\
+------------[ cut here ]------------
+WARNING: amdxdna_ubuf.c:99 at amdxdna_get_ubuf+0x2f/0x80 [amdxdna], CPU#0: python3/312
+Modules linked in: amdxdna
+RIP: 0010:amdxdna_get_ubuf+0x2f/0x80 [amdxdna]
+Code: 0f 0b
+Call Trace:
+ <TASK>
+ amdxdna_gem_obj_open+0x1f/0x80 [amdxdna]
+ </TASK>
+---[ end trace 0000000000000000 ]---
+"""
+OPEN = Frame("amdxdna_gem_obj_open", 0x1F, 0x80, "amdxdna")
+WHERE = "drivers/accel/amdxdna/amdxdna_gem.c:123"
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_lines_are_shown_and_change_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hidden: bool) -> None:
+    report(tmp_path, monkeypatch, base={B: "pass"}, head={B: "pass"})
+    path = next((tmp_path / "head").glob("*/results.jsonl"))
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    events[-1]["kmsg"] = [{"text": line, "level": 4} for line in SPLAT.splitlines()]
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    mark = "WARNING:amdxdna_get_ubuf:amdxdna_gem_obj_open"
+    entry = KnownFailure("size is not checked", ("7.3.*",), date(2099, 1, 1), fingerprint=mark)
+    entry = replace(entry, says=("amdxdna_gem_obj_open+0x1f/0x80 [amdxdna]\n",))  # what the kernel said, no more
+    monkeypatch.setattr(reports, "known_failures", lambda: (entry,) if hidden else ())
+    before = reports.derive(tmp_path)
+    place = Place(OPEN.function, WHERE.partition(":")[0], 123)
+    (tmp_path / "head" / lines.FILE).write_text(lines.dump({OPEN: (place,)}))
+    found = reports.derive(tmp_path)
+    assert found.verdict is before.verdict is (Verdict.GOOD if hidden else Verdict.UNKNOWN)
+    shown = f" amdxdna_gem_obj_open+0x1f/0x80 [amdxdna] ({WHERE})\n"
+    assert shown in junit.render(found)
+    assert (shown in text.render(found)) is not hidden
+    assert WHERE not in text.render(before) + junit.render(before)
+    answers = json.loads(data.render(found))["lanes"]["head"]["results"]
+    (finding,) = next(r["findings"] for r in answers if r["id"] == B)
+    assert finding["fingerprint"] == mark
+    assert finding["frames"] == [
+        {"frame": "amdxdna_get_ubuf+0x2f/0x80 [amdxdna]", "at": []},
+        {"frame": str(OPEN), "at": [vars(place)]},
+    ]

@@ -3,9 +3,21 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from harness.formats.kbuild_deps import DRIVER, index, objects_of, reach, sources_of, target_of
+from harness.formats.kbuild_deps import (
+    DRIVER,
+    index,
+    members_of,
+    objects_of,
+    reach,
+    sources_of,
+    target_of,
+    with_debug_info,
+)
 
 MAKEFILE = "drivers/accel/npu/Makefile"
 
@@ -76,3 +88,39 @@ def test_a_way_through_another_folder_leads_to_the_same_file() -> None:
 def test_what_a_file_reaches_is_said_the_same_each_time(order: int) -> None:
     files = [cmd("x/b.o", "b.c", "h.h"), cmd("x/a.bin", "a.c", "h.h"), cmd("x/c.o", "c.c", "h.h")][::order]
     assert index(files, frozenset(), "/src")["h.h"] == "x/b.o"
+
+
+CMD = (
+    "savedcmd_drivers/x/y.o := gcc -Wp,-MMD,drivers/x/.y.o.d -O2 -DKBUILD_MODFILE='\"drivers/x/y\"' -DA='$(pound)$$1' "
+    "-c -o drivers/x/y.o /src/drivers/x/y.c   ; ./tools/objtool/objtool --hacks=noinstr   drivers/x/y.o\n\n"
+    "source_drivers/x/y.o := /src/drivers/x/y.c\n"
+)
+
+
+def test_the_kept_command_with_debug_info() -> None:
+    assert with_debug_info(CMD, "drivers/x/y.o", "/lines/object.o") == (
+        "gcc -Wp,-MMD,/lines/object.o.d -O2 -DKBUILD_MODFILE='\"drivers/x/y\"' -DA='#$1' "
+        "-g -c -o /lines/object.o /src/drivers/x/y.c   ; ./tools/objtool/objtool --hacks=noinstr   /lines/object.o"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cmd", "target"),
+    [(CMD, "drivers/x/z.o"), ("savedcmd_a.o := ld -r -o a.o b.o c.o\n", "a.o"), ("", "a.o")],
+)
+def test_what_compiles_nothing_is_refused(cmd: str, target: str) -> None:
+    with pytest.raises(ValueError):
+        with_debug_info(cmd, target, "/lines/object.o")
+
+
+def test_a_thin_archive_names_the_members_of_nested_ones(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    names = ["a/one.o", "a/b/a-rather-long-name-of-an-object.o", "top.o"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x" * 33)
+    for archive, members in (("a/built-in.a", names[:2]), ("built-in.a", ["a/built-in.a", "top.o"])):
+        subprocess.run(["ar", "cDPrST", archive, *members], cwd=tmp_path, check=True, timeout=20)
+    assert members_of((tmp_path / "built-in.a").read_bytes()) == names
+    assert members_of(b"!<thin>\n") == members_of(b"!<arch>\n") == []  # ar makes an empty one so
+    with pytest.raises(ValueError):
+        members_of(b"!<arch>\na.o/")
