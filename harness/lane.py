@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from harness.checks import coverage
 from harness.checks.suite import planned, run_suite
 from harness.errors import InfraError
-from harness.formats.kmemleak import halves, lost_memory
+from harness.formats.lost_memory import halves, lost_memory
 from harness.formats.records import KERNEL_LOG, fold, reported
 from harness.host.recorder import Recorder
 from harness.host.snapshot import StateDamaged

@@ -1,75 +1,76 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What /sys/kernel/debug/kmemleak says (mm/kmemleak.c, print_unreferenced): pure text to findings.
+"""Findings of /sys/kernel/debug/kmemleak (mm/kmemleak.c of Linux 7.3, print_unreferenced()). Pure.
 
-It looks through memory once for each guest, so what it finds is some test's of that guest: asked again in smaller
-groups, one is named.
+unreferenced object 0xffff888105a3c000 (size 1024):
+  comm "python3", pid 312, jiffies 4294701234
+  hex dump (first 32 bytes):
+    ...
+  backtrace (crc 8fdb9d11):
+    __kmalloc_cache_noprof+0x25e/0x380
+    aie2_hwctx_init+0x4c/0x8f0 [amdxdna]
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
-from harness.formats.splat import find_splats
-from harness.model.finding import Finding
+from harness.formats import stack
+from harness.formats.lines import frames_in
+from harness.log import printable
+from harness.model.finding import Finding, Kind
 
-_OBJECT = re.compile(r"^unreferenced object .*(?:\n .*)*", re.MULTILINE)
-_BORN = re.compile(r"^ +comm .*, pid \d+, jiffies (\d+)", re.MULTILINE)
-DRIVER = "[amdxdna]"
-WARNING = 4
-"""KERN_WARNING, at which mm/kmemleak.c logs the same."""
-
-
-@dataclass(frozen=True)
-class LostMemory:
-    """What was lost in a guest: by the driver ``before`` the first test began, and since ``then``."""
-
-    before: tuple[Finding, ...] = ()
-    then: tuple[Finding, ...] = ()
+MAX_OBJECTS = 10_000
+_OBJECT = re.compile(r"unreferenced object(?: \([\w-]+\)| [\w-]+)? 0x[0-9a-f]+ \(size (\d+)\):$")
+_JIFFIES = re.compile(r"^  comm .*, pid -?\d+, jiffies (\d+)", re.MULTILINE)
 
 
-def lost_memory(event: Mapping[str, Any]) -> LostMemory:
-    """The findings in a "suite-end": ``unreferenced`` is the kernel's text, ``since`` the jiffies when tests began.
+def unreferenced(text: str, since: int = 0, until: int | None = None) -> list[Finding]:
+    """What is lost, in the order of the text; what was allocated in the same place is one finding with a count. Objects
+    from before ``since``, in jiffies, are somebody else's, and those from ``until`` on.
 
-    What others lost before that is nobody's here.
+    The fingerprint begins with the first function of a module: which of the kernel's helpers it called to get the
+    memory does not matter. Without one on the stack, all of it counts, and without a stack the size.
     """
-    objects = _OBJECT.findall(str(event.get("unreferenced", "")))
-    since = int(event.get("since", 0))
-    then = [text for text in objects if _born(text) >= since]
-    before = [text for text in objects if _born(text) < since and DRIVER in text]
-    return LostMemory(_findings(before), _findings(then))
+    found: dict[str, Finding] = {}
+    for lines in _objects(text):
+        size = _OBJECT.match(lines[0])
+        born = _JIFFIES.search("\n".join(lines))
+        when = int(born[1]) if born else since
+        if size is None or when < since or (until is not None and when >= until):
+            continue
+        finding = _finding(lines, int(size[1]))
+        known = found.get(finding.fingerprint)
+        found[finding.fingerprint] = replace(known, count=known.count + 1) if known else finding
+    return list(found.values())
 
 
-def _born(text: str) -> int:
-    found = _BORN.search(text)
-    return int(found[1]) if found else 0
+def _objects(text: str) -> Iterator[list[str]]:
+    """The lines of each object. A last one that was cut off is one, too: that it is lost was said."""
+    lines: list[str] = []
+    count = 0
+    for line in text.split("\n"):
+        if _OBJECT.match(line):
+            if lines:
+                yield lines
+            lines, count = [], count + 1
+            if count > MAX_OBJECTS:
+                return
+        elif not lines:
+            continue
+        if line.strip():
+            lines.append(printable(line.rstrip()))
+    if lines:
+        yield lines
 
 
-def _findings(objects: Sequence[str]) -> tuple[Finding, ...]:
-    """As if the kernel had logged them; equal ones are one with a count."""
-    lines = [f"kmemleak: {line}" for text in objects for line in text.splitlines()]
-    return tuple(find_splats([{"seq": n, "level": WARNING, "text": line} for n, line in enumerate(lines)]))
-
-
-def halves(tests: Sequence[str]) -> list[tuple[str, ...]]:
-    """Two groups to ask again; none for a single test, which is named already."""
-    middle = len(tests) // 2
-    return [tuple(tests[:middle]), tuple(tests[middle:])] if middle else []
-
-
-@dataclass
-class Suspects:
-    """Tests of one guest, one of which lost ``memory``; ``named`` are those that lost it when asked alone."""
-
-    tests: tuple[tuple[str, int], ...]
-    memory: tuple[Finding, ...]
-    named: set[str] = field(default_factory=set)
-
-    def unnamed(self) -> tuple[Finding, ...]:
-        """What no test alone lost again, in words that say so."""
-        among = ", ".join(test for test, _ in self.tests)
-        said = f"one of these tests lost it, none of them when asked alone: {among}"
-        left = (finding for finding in self.memory if finding.fingerprint not in self.named)
-        return tuple(replace(finding, text=f"{said}\n{finding.text}") for finding in left)
+def _finding(lines: list[str], size: int) -> Finding:
+    names = stack.frames_of(lines, Kind.KMEMLEAK)
+    modules = {stack.plain(frame.function) for frame in frames_in("\n".join(lines)) if frame.module}
+    own = next((number for number, name in enumerate(names) if name in modules), 0)
+    names = names[own:]
+    where = f", allocated in {names[0]}" if names else ""
+    title = f"kmemleak: unreferenced object (size {size}){where}"
+    mark = stack.fingerprint(Kind.KMEMLEAK, names, f"size_{size}") if names else f"{Kind.KMEMLEAK}:size_{size}"
+    return Finding(Kind.KMEMLEAK, title, mark, "\n".join(lines), names)

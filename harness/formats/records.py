@@ -29,7 +29,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.formats.kmemleak import Suspects, lost_memory
+from harness.formats.lost_memory import Suspects, lost_memory
 from harness.formats.splat import find_splats
 from harness.model.finding import Finding, Kind
 from harness.model.judge import LaneResults

@@ -99,7 +99,7 @@ def _walk(lines: Sequence[str], skip_interrupts: bool) -> list[tuple[str, str]]:
         hidden = skip_interrupts and section not in ("", "TASK")
         if at := _AT.match(line):
             if not found and not hidden:
-                found.append((_plain(at.group(1)), at.group(2) or ""))
+                found.append((plain(at.group(1)), at.group(2) or ""))
         elif is_trace(line):
             if seen:
                 break
@@ -111,7 +111,7 @@ def _walk(lines: Sequence[str], skip_interrupts: bool) -> list[tuple[str, str]]:
         elif frame := _FRAME.match(line):
             seen, foreign = True, 0
             if not frame.group(1) and not hidden:
-                found.append((_plain(frame.group(2)), frame.group(3) or ""))
+                found.append((plain(frame.group(2)), frame.group(3) or ""))
         elif seen and not line.strip():
             break
         elif seen and not is_dump(line):
@@ -121,6 +121,6 @@ def _walk(lines: Sequence[str], skip_interrupts: bool) -> list[tuple[str, str]]:
     return found
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Without what the compiler hung on it (``.isra.0``, ``.constprop.0``, ``.cold``)."""
     return name.split(".", 1)[0]
