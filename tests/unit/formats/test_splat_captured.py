@@ -33,9 +33,13 @@ def test_the_oops_of_7_1_when_the_heap_handle_is_closed() -> None:
     assert "NULL pointer dereference" in oops[0].title
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in CONSOLES.glob("*.log")))
+BOOTED = "Run /init as init process"
+"""Missing where the guest was restored."""
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in CONSOLES.glob("*.log") if BOOTED in captured(p.name)))
 def test_the_boot_before_is_clean(name: str) -> None:
-    before = captured(name).partition("Run /init as init process")[0]
+    before = captured(name).partition(BOOTED)[0]
     assert len(before.splitlines()) > 100
     assert find_splats(before) == []
 
@@ -45,3 +49,23 @@ def test_the_use_after_free_behind_a_trace_point_of_7_3() -> None:
     (finding,) = find_splats(captured("kasan-at-probe-7.3.4.log"))
     assert finding.kind is Kind.KASAN
     assert any(entry.explains(finding) for entry in read_known(PROJECT / "jobs" / "known.toml"))
+
+
+def test_six_splats_that_a_patch_planted_in_probe() -> None:
+    """One after the other in one boot of 7.3: a WARN() twice, a reference count, an address manager, a loop without
+    preemption, a thread that never wakes, a BUG()."""
+    found = find_splats(captured("planted-at-probe-7.3.4.log"))
+    probe = "amdxdna_probe:pci_device_probe:really_probe"
+    assert [(f.fingerprint, f.count) for f in found] == [
+        (f"WARNING:planted_warning:{probe}:__driver_probe_device", 2),
+        (f"REFCOUNT:planted_refcount:{probe}:__driver_probe_device", 1),
+        (f"DRM_MM:drm_mm_takedown:planted_drm_mm:{probe}", 1),
+        ("RCU_STALL:planted_loop:amdxdna_probe:amdxdna_pci_driver_init", 1),
+        ("HUNG_TASK:planted_sleep:planted_thread", 1),
+        # BUG() before the function has a stack frame of its own: the unwinder does not believe its caller
+        ("BUG:planted_bug:pci_device_probe:really_probe:__driver_probe_device:driver_probe_device", 1),
+    ]
+    assert [f.title for f in found[1:3]] == [
+        "refcount_t: addition on 0; use-after-free.",
+        "Memory manager not clean during takedown.",
+    ]
