@@ -298,7 +298,7 @@ class Run:
                 tree = self.trees[name]
                 locator = Locator(self.store, self.sandbox, module, tree, self.engine.kernel_tree(module, tree))
                 places = locator.places(frames)
-                for doubt in locator.doubts:
+                for doubt in dict.fromkeys(locator.doubts):
                     say(doubt)
                 (self.out / name / lines.FILE).write_text(lines.dump(places))
 

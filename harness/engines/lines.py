@@ -100,7 +100,7 @@ class Locator:
         try:
             return self._find(frame)
         except TROUBLE as error:
-            self.doubts.append(f"{frame}: {error}")
+            self.doubts.append(str(error))
             return None
 
     def _find(self, frame: Frame) -> _Label | None:
