@@ -10,18 +10,13 @@ What happened is appended to the run's records; the report is derived from these
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from harness import answers
-from harness.checks import coverage
-from harness.engines.lines import Locator
-from harness.engines.make import BuildFailed
+from harness import answers, evidence
+from harness.builds import Builds
 from harness.engines.module import Modules
-from harness.errors import InfraError, PatchError, UsageError
-from harness.formats import lines
+from harness.errors import InfraError, UsageError
 from harness.host.data import data_folder
 from harness.host.fetch import fetch
 from harness.host.payload import Payload
@@ -29,19 +24,17 @@ from harness.host.recorder import Recorder
 from harness.host.sandbox import Sandbox
 from harness.host.sources import resolve
 from harness.host.store import Store, key_of
-from harness.host.trees import make_tree
-from harness.job import EditsFile, Job, SeriesKnowledge, read_toml, write_job
+from harness.job import Job, SeriesKnowledge, write_job
+from harness.knowledge import groups, knowledge_of, read_edits, series_knowledge
 from harness.lab import Lab
 from harness.lane import LaneRun, Opener, Question
 from harness.log import say, step, warn
 from harness.model.blame import questions
-from harness.model.edit import Edits
 from harness.model.kernel import Module
 from harness.model.report import Report
 from harness.model.series import Series
 from harness.model.session import Start
-from harness.model.tree import Tree
-from harness.plan import BASE, HEAD, PREFIX, Cell, Lane, Plan, check_job, is_merged, plan, repetitions, without
+from harness.plan import BASE, HEAD, PREFIX, Cell, Plan, check_job, is_merged, plan, repetitions, without
 from harness.pool import run_cells
 from harness.report import RUN_RECORDS, derive, lane_results
 from harness.targets.ssh import SshGuests
@@ -58,10 +51,10 @@ class Run:
         self._claim()
         self.records = Recorder(out / RUN_RECORDS)
         self.sandbox = Sandbox.detect()
-        self.engine = Modules(store, self.sandbox, data_folder("jobs") / "kconfig")
+        engine = Modules(store, self.sandbox, data_folder("jobs") / "kconfig")
+        self.builds = Builds(job, out, store, engine, self.records, self.fact)
         self.lanes: dict[str, LaneRun] = {}
         self.keys: dict[str, str] = {}
-        self.trees: dict[str, Tree] = {}
 
     def _claim(self) -> None:
         """A run folder belongs to one job: the same job goes on where it stopped, another one is refused."""
@@ -93,7 +86,7 @@ class Run:
         if not self.sandbox.isolated:
             warn(confined)
         todo = self._plan()
-        modules = self._modules(todo)
+        modules = self.builds.modules(todo)
         if {BASE, HEAD} & {lane.name for lane in todo.lanes} <= modules.keys():
             self._cells(todo, modules)
         self.fact("seconds", f"{time.monotonic() - started:.0f}")
@@ -110,7 +103,7 @@ class Run:
         self.fact("kernel", f"{job.kernel}: {kernel.origin}")
         if base is not None:
             self.fact("base", f"{job.base}: {base.origin}")
-        known = known or _knowledge_of(series)
+        known = known or knowledge_of(series)
         merged = is_merged(known, kernel.version) and not base_patches and base is None
         if merged and known is not None:
             self.note(
@@ -155,74 +148,6 @@ class Run:
             self.note(note)
         return series
 
-    def _folder(self, lane: str) -> Path:
-        return self.out / lane / self.job.variant.name
-
-    def _modules(self, todo: Plan) -> dict[str, Module]:
-        """Apply and build every lane, base first. A lane whose stage failed is missing; the reason is in its
-        records."""
-        trees = {lane.name: tree for lane in todo.lanes if (tree := self._apply(lane)) is not None}
-        self.trees = trees
-        built = {}
-        for lane in todo.lanes:
-            module = self._build(lane, trees[lane.name]) if lane.name in trees else None
-            if module is not None:
-                built[lane.name] = module
-        return built
-
-    def _announce(self, lane: Lane, module: Module | None = None, seconds: float = 0.0) -> None:
-        built: dict[str, Any] = {"kernel": ""}
-        if module is not None:
-            built = {"kernel": module.kernel.release, "module": module.key, "digest": module.digest, "how": module.how}
-            built |= {"warnings": list(module.warnings), "seconds": round(seconds, 1)}
-        title = lane.layers[-1].subject if lane.patch else ""
-        about = {"name": lane.name, "version": lane.source.version, "patch": lane.patch, "title": title}
-        self.records.add({"event": "lane", **about, **built})
-
-    @contextmanager
-    def _stage(self, lane: Lane, name: str) -> Iterator[Recorder]:
-        records = Recorder(self._folder(lane.name) / "results.jsonl")
-        try:
-            yield records
-        finally:
-            records.close()
-
-    def _apply(self, lane: Lane) -> Tree | None:
-        self._announce(lane)
-        with self._stage(lane, "apply") as records:
-            try:
-                tree = make_tree(lane.source, lane.layers, self.store, lane.edits)
-            except PatchError as error:
-                records.add(_stage_event("apply", "FAIL", "\n".join(error.lines())))
-                say("\n".join(error.lines()), style="red")
-                return None
-            records.add(_stage_event("apply", "PASS", f"{len(lane.layers)} patch(es) on {lane.source.origin}"))
-        return tree
-
-    def _build(self, lane: Lane, tree: Tree) -> Module | None:
-        started = time.monotonic()
-        with self._stage(lane, "build") as records:
-            try:
-                counts = self.job.coverage and lane.name == HEAD
-                module = self.engine.build(tree, self.job.profile, coverage=counts)
-            except BuildFailed as error:
-                (self.out / lane.name).mkdir(exist_ok=True)
-                if error.log and error.log.exists():
-                    (self.out / lane.name / "build.log").write_bytes(error.log.read_bytes())
-                records.add(_stage_event("build", "FAIL", "\n".join(error.lines())))
-                say("\n".join(error.lines()), style="red")
-                return None
-            except InfraError as error:
-                records.add(_stage_event("build", "ERROR", "\n".join(error.lines())))
-                say("\n".join(error.lines()), style="red")
-                return None
-            records.add(_stage_event("build", "PASS", module.how or module.kernel.release))
-        (self.out / lane.name / "build.log").write_bytes(module.log.read_bytes())
-        self._announce(lane, module, time.monotonic() - started)
-        if module.how:
-            self.fact(f"{lane.name} built", module.how)
-        return module
-
     def _cells(self, todo: Plan, modules: Mapping[str, Module]) -> None:
         """Ask every lane that was built, then again what looks worse."""
         if self.job.machine:
@@ -237,8 +162,7 @@ class Run:
                 self._repeat(todo)
                 self._take_out(todo)
             self._keep()
-            self._cover(modules)
-            self._locate(modules)
+            self._illustrate(modules)
         finally:
             self.stop()
             for lane in self.lanes.values():
@@ -266,41 +190,15 @@ class Run:
             self.lanes[name].reuse(answers.kept(self.lanes[first].events, 1), same)
         return not broken & {BASE, HEAD}
 
-    def _cover(self, modules: Mapping[str, Module]) -> None:
-        """Sum what the guests of the head lane counted: coverage.json."""
-        module = modules.get(HEAD)
-        if not self.job.coverage or module is None:
-            return
-        if module.counters is None:
-            self.note("no coverage: the driver was built with its kernel")
-            return
-        old = self.trees[BASE].path if BASE in self.trees else None
-        with step("coverage"):
-            lost = [str(e["boot"]) for e in self.lanes[HEAD].events if e.get("event") == "counts-lost"]
-            try:
-                text = coverage.summed(module.counters, self._folder(HEAD), self.trees[HEAD].path, old, lost)
-            except InfraError as error:  # the answers of the tests are worth a report without it
-                self.note(f"no coverage: {error.message}")
-                return
-            (self.out / coverage.FILE).write_text(text)
-
-    def _locate(self, modules: Mapping[str, Module]) -> None:
-        """Find file and line of each frame of a splat: <lane>/frames.json. What is known to fail is worth that on the
-        head lane only. What is not found changes no answer."""
-        answers, _ = lane_results(self.out, self.job)
+    def _illustrate(self, modules: Mapping[str, Module]) -> None:
+        """Coverage, and file and line of splats. What is known to fail is worth that on the head lane only."""
+        if self.job.coverage and HEAD in modules:
+            evidence.sum_coverage(self.builds, modules[HEAD], self.lanes[HEAD].events, self.note)
+        seen, _ = lane_results(self.out, self.job)
         for name, module in modules.items():
-            lane = self.lanes[name].results() if name == HEAD else answers[name]
-            texts = [finding.text for result in lane.results for finding in result.findings]
-            frames = dict.fromkeys(frame for text in texts for frame in lines.frames_in(text))
-            if not frames:
-                continue
-            with step(f"{name}: file and line of {len(frames)} frames"):
-                tree = self.trees[name]
-                locator = Locator(self.store, self.sandbox, module, tree, self.engine.kernel_tree(module, tree))
-                places = locator.places(frames)
-                for doubt in dict.fromkeys(locator.doubts):
-                    say(doubt)
-                (self.out / name / lines.FILE).write_text(lines.dump(places))
+            lane = self.lanes[name].results() if name == HEAD else seen[name]
+            splats = [finding.text for result in lane.results for finding in result.findings]
+            evidence.locate(self.builds, self.sandbox, name, module, splats)
 
     def _keep(self) -> None:
         """Keep for later runs what the lanes have answered so far."""
@@ -319,7 +217,7 @@ class Run:
             guests = SshGuests(job.machine, payload)
         else:
             guests = self.lab.guests(module, job.variant, job.boot_seconds, self.store)
-        self.lanes[name] = LaneRun(module, self._folder(name), question, guests, self.note)
+        self.lanes[name] = LaneRun(module, self.builds.folder(name), question, guests, self.note)
 
     def _key(self, module: Module) -> str:
         """What the answers depend on. Of a machine that is not ours nobody knows all of that, so its answers are not
@@ -383,11 +281,11 @@ class Run:
         head = todo.lane(HEAD)
         for number, tests in blamed.items():
             lane = without(head, number, len(head.layers) - head.patch)
-            module, why = self._built_without(lane)
+            module, why = self.builds.without(lane)
             if module is None:
                 self.records.add({"event": "not-taken-out", "patch": number, "text": why})
                 continue
-            self._announce(lane, module)
+            self.builds.announce(lane, module)
             self._open_lane(lane.name, module)
             self._ask_without(lane.name, [test for test in tests if "::" in test])
 
@@ -399,51 +297,8 @@ class Run:
             if left:
                 self._run([Cell(lane, self.job.variant, attempt, left)])
 
-    def _built_without(self, lane: Lane) -> tuple[Module | None, str]:
-        """The driver of a series with a hole in it, or why there is none: which is nobody's fault."""
-        with step(f"{lane.name}: the series without that patch"):
-            try:
-                tree = make_tree(lane.source, lane.layers, self.store, lane.edits)
-            except (PatchError, UsageError):
-                return None, "does not come out cleanly"
-            try:
-                return self.engine.build(tree, self.job.profile), ""
-            except BuildFailed:
-                return None, "does not come out: the rest does not build"
-
 
 def _first_of(keys: Mapping[str, str]) -> dict[str, str]:
     """Each name with the first one that has the same key."""
     first: dict[str, str] = {}
     return {name: first.setdefault(key, name) for name, key in keys.items()}
-
-
-def _stage_event(name: str, outcome: str, evidence: str) -> dict[str, Any]:
-    return {"event": "stage", "id": f"stage/{name}", "outcome": outcome, "evidence": evidence}
-
-
-def groups() -> list[str]:
-    """The files of the suite, each a group of tests with guests of its own."""
-    return sorted(path.name for path in data_folder("tests/target").glob("test_*.py"))
-
-
-def all_knowledge() -> list[SeriesKnowledge]:
-    """What the project knows about series: patches/*/series.toml."""
-    return [read_toml(path, SeriesKnowledge) for path in sorted(data_folder("patches").glob("*/series.toml"))]
-
-
-def read_edits(name: str) -> Edits:
-    """Edits by the path of their file, or by the name of one in patches/edits. UsageError: there is none."""
-    path = Path(name)
-    if not path.suffix:
-        path = data_folder("patches") / "edits" / f"{name}.toml"
-    return read_toml(path, EditsFile).edits(path.stem)
-
-
-def series_knowledge(spec: str) -> SeriesKnowledge | None:
-    """What is known about the series that ``spec`` names by message-id (or a URL that ends in it)."""
-    return next((k for k in all_knowledge() if any(m in spec for m in k.message_ids)), None)
-
-
-def _knowledge_of(series: Series | None) -> SeriesKnowledge | None:
-    return series_knowledge(series.message_id) if series and series.message_id else None

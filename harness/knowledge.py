@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the project itself knows: series that it has met, edits by name, the files of its suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.host.data import data_folder
+from harness.job import EditsFile, SeriesKnowledge, read_toml
+from harness.model.edit import Edits
+from harness.model.series import Series
+
+
+def groups() -> list[str]:
+    """The files of the suite, each a group of tests with guests of its own."""
+    return sorted(path.name for path in data_folder("tests/target").glob("test_*.py"))
+
+
+def all_knowledge() -> list[SeriesKnowledge]:
+    """What the project knows about series: patches/*/series.toml."""
+    return [read_toml(path, SeriesKnowledge) for path in sorted(data_folder("patches").glob("*/series.toml"))]
+
+
+def read_edits(name: str) -> Edits:
+    """Edits by the path of their file, or by the name of one in patches/edits. UsageError: there is none."""
+    path = Path(name)
+    if not path.suffix:
+        path = data_folder("patches") / "edits" / f"{name}.toml"
+    return read_toml(path, EditsFile).edits(path.stem)
+
+
+def series_knowledge(spec: str) -> SeriesKnowledge | None:
+    """What is known about the series that ``spec`` names by message-id (or a URL that ends in it)."""
+    return next((k for k in all_knowledge() if any(m in spec for m in k.message_ids)), None)
+
+
+def knowledge_of(series: Series | None) -> SeriesKnowledge | None:
+    """What is known about a series that was fetched from elsewhere."""
+    return series_knowledge(series.message_id) if series and series.message_id else None
