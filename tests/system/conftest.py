@@ -30,6 +30,13 @@ KERNEL = "debian:7.3"
 RUN_SECONDS = 3600
 
 
+TESTER = {"NAME": "A Tester", "EMAIL": "tester@example.org", "DATE": "2026-01-01T00:00:00Z"}
+GIT_ENV = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    **{f"GIT_{who}_{what}": text for who in ("AUTHOR", "COMMITTER") for what, text in TESTER.items()},
+}
+
+
 @dataclass(frozen=True)
 class Ran:
     """A finished run of the command line."""
@@ -165,3 +172,31 @@ def plant(source: Source, tmp_path: Path) -> Plant:
         return path
 
     return make
+
+
+def git(tree: Path, *argv: str) -> str:
+    done = subprocess.run(
+        ["git", *argv], cwd=tree, env={**os.environ, **GIT_ENV}, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def kernel_tree(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kernel tree under git, with one tag on its one commit: always the same, so that the cache keeps its kernels."""
+    tree = tmp_path_factory.mktemp("linux") / "linux"
+    subprocess.run(["cp", "-a", source.path, tree], check=True)
+    subprocess.run(["chmod", "-R", "u+w", tree], check=True)
+    git(tree, "init", "-q", "-b", "main")
+    git(tree, "config", "gc.auto", "0")
+    git(tree, "add", "-A", "-f")
+    git(tree, "commit", "-q", "-m", "base")
+    git(tree, "tag", "-a", "-m", "base", "base")
+    return tree
+
+
+@pytest.fixture
+def tree(kernel_tree: Path) -> Path:
+    """The tree as it was at first."""
+    git(kernel_tree, "reset", "-q", "--hard", "base")
+    return kernel_tree

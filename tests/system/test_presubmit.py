@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""presubmit in a real kernel tree: a git repository made of the source in the cache, edited by pattern.
-
-Its base commit is the same each time, so the cache keeps its kernels: only the first run ever builds them.
-"""
+"""presubmit in a real kernel tree: a git repository made of the source in the cache, edited by pattern."""
 
 from __future__ import annotations
 
@@ -16,15 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PROJECT, RUN_SECONDS, Edit, Ran
-from harness.model.tree import Source
+from conftest import PROJECT, RUN_SECONDS, Edit, Ran, git
 
 DRIVER = "drivers/accel/amdxdna"
-TESTER = {"NAME": "A Tester", "EMAIL": "tester@example.org", "DATE": "2026-01-01T00:00:00Z"}
-GIT_ENV = {
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    **{f"GIT_{who}_{what}": text for who in ("AUTHOR", "COMMITTER") for what, text in TESTER.items()},
-}
 HARMLESS = Edit(f"{DRIVER}/aie2_pm.c", r"\Z", "\nint xdna_test(int x);\nint xdna_test(int x)\n{\n\treturn x;\n}\n")
 FORGET_USAGE = Edit(f"{DRIVER}/amdxdna_gem.c", r"\tclient->heap_usage -= abo->mem.size;\n", "")
 USE_AFTER_FREE = Edit(
@@ -34,34 +25,6 @@ USE_AFTER_FREE = Edit(
 )
 
 pytestmark = [pytest.mark.kernel, pytest.mark.qemu]
-
-
-def git(tree: Path, *argv: str) -> str:
-    done = subprocess.run(
-        ["git", *argv], cwd=tree, env={**os.environ, **GIT_ENV}, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
-
-
-@pytest.fixture(scope="session")
-def kernel_tree(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A kernel tree under git, with one tag on its one commit."""
-    tree = tmp_path_factory.mktemp("linux") / "linux"
-    subprocess.run(["cp", "-a", source.path, tree], check=True)
-    subprocess.run(["chmod", "-R", "u+w", tree], check=True)
-    git(tree, "init", "-q", "-b", "main")
-    git(tree, "config", "gc.auto", "0")
-    git(tree, "add", "-A", "-f")
-    git(tree, "commit", "-q", "-m", "base")
-    git(tree, "tag", "-a", "-m", "base", "base")
-    return tree
-
-
-@pytest.fixture
-def tree(kernel_tree: Path) -> Path:
-    """The tree as it was at first."""
-    git(kernel_tree, "reset", "-q", "--hard", "base")
-    return kernel_tree
 
 
 def edit(tree: Path, change: Edit, subject: str = "") -> None:
