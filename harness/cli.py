@@ -55,8 +55,8 @@ def cli() -> None:
 @click.option("--profile", type=click.Choice([p.value for p in Profile]), help="kernel configuration  [plain]")
 @click.option(
     "--suite",
-    type=click.Choice(["heap", "mode", "enumeration"]),
-    help="all tests, those that depend on the address mode, or every allocation and message failing  [heap]",
+    type=click.Choice(["heap", "mode", "stress", "enumeration"]),
+    help="all tests, those that depend on the address mode, many repetitions, or every allocation failing  [heap]",
 )
 @click.option("-k", "select", metavar="EXPR", help="only tests that match, as in pytest")
 @click.option("--quick", is_flag=True, default=None, help="only the tests of the quick set")

@@ -35,8 +35,9 @@ class _Strict(BaseModel):
 class Job(_Strict):
     """One question about one series. Paths are as the user wrote them, relative to where he stands.
 
-    ``suite``: all tests but the enumeration, those that depend on the address mode, or the enumeration. ``quick``: only
-    the tests that are marked so. ``per_patch``: every patch of the series is built and tested.
+    ``suite``: all tests but the long ones and the enumeration, those that depend on the address mode, those with many
+    repetitions, or the enumeration. ``quick``: only the tests that are marked so.
+    ``per_patch``: every patch of the series is built and tested.
     ``edits``: changes by pattern on top of every lane: files, or names in patches/edits.
     ``start``: whether guests are restored from a saved one or booted. ``fresh``: ask every test, also what an earlier
     run answered. ``coverage``: the head lane's driver counts its lines.
@@ -52,7 +53,7 @@ class Job(_Strict):
     npu: Literal["npu1", "npu4", "npu5", "npu6"] = "npu4"
     address_mode: AddressMode = AddressMode.SVA
     profile: Profile = Profile.PLAIN
-    suite: Literal["heap", "mode", "enumeration"] = "heap"
+    suite: Literal["heap", "mode", "stress", "enumeration"] = "heap"
     select: str = ""
     quick: bool = False
     per_patch: bool = False

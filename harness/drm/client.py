@@ -90,6 +90,10 @@ class Client:
         ioctl.call(self.fd, ioctl.CREATE_BO, request)
         return int(request.handle)
 
+    def create_bo_call(self, kind: int, size: int) -> Callable[[], int]:
+        """The bare CREATE_BO, to be called later, once: 0 or the negative errno. The handle is nobody's."""
+        return partial(ioctl.try_call, self.fd, ioctl.CREATE_BO, structs.CreateBo(size=size, type=kind))
+
     def create_user_bo(self, pieces: Sequence[tuple[int, int]], kind: int = BoType.SHARE) -> int:
         """CREATE_BO over memory of this process: ``pieces`` of (address, bytes), page aligned."""
         header = bytes(structs.VaTableHeader(dmabuf_fd=-1, num_entries=len(pieces)))
@@ -147,6 +151,18 @@ class Client:
         ioctl.call(self.fd, ioctl.PRIME_FD_TO_HANDLE, request)
         return int(request.handle)
 
+    def flink(self, handle: int) -> int:
+        """GEM_FLINK: a name of the buffer that any file may open. On accel devices for CAP_SYS_ADMIN only (EACCES)."""
+        request = structs.GemFlink(handle=handle)
+        ioctl.call(self.fd, ioctl.GEM_FLINK, request)
+        return int(request.name)
+
+    def open_name(self, name: int) -> int:
+        """GEM_OPEN: the buffer of that name, as a handle of this file."""
+        request = structs.GemOpen(name=name)
+        ioctl.call(self.fd, ioctl.GEM_OPEN, request)
+        return int(request.handle)
+
     # Hardware contexts and commands
 
     def create_hwctx(self, columns: int = 1, *, priority: int = structs.PRIORITY_NORMAL) -> Hwctx:
@@ -159,7 +175,7 @@ class Client:
     def destroy_hwctx(self, hwctx: Hwctx) -> None:
         """DESTROY_HWCTX, and the syncobj handle, which user space owns."""
         ioctl.call(self.fd, ioctl.DESTROY_HWCTX, structs.DestroyHwctx(handle=hwctx.handle))
-        ioctl.call(self.fd, ioctl.SYNCOBJ_DESTROY, structs.SyncobjDestroy(handle=hwctx.syncobj))
+        self.destroy_syncobj(hwctx.syncobj)
 
     def config_cu(self, hwctx: Hwctx, cus: Sequence[tuple[int, int]]) -> None:
         """CONFIG_HWCTX CONFIG_CU: ``cus`` are (DEV BO handle, function)."""
@@ -172,6 +188,18 @@ class Client:
             param_val=ctypes.addressof(buffer),
             param_val_size=len(data),
         )
+        ioctl.call(self.fd, ioctl.CONFIG_HWCTX, request)
+
+    def attach_debug_bo(self, hwctx: Hwctx, handle: int) -> None:
+        """CONFIG_HWCTX ASSIGN_DBG_BUF: firmware keeps its debug data in this DEV BO."""
+        self._config_debug(hwctx, HwctxParam.ASSIGN_DBG_BUF, handle)
+
+    def detach_debug_bo(self, hwctx: Hwctx, handle: int) -> None:
+        """CONFIG_HWCTX REMOVE_DBG_BUF."""
+        self._config_debug(hwctx, HwctxParam.REMOVE_DBG_BUF, handle)
+
+    def _config_debug(self, hwctx: Hwctx, kind: HwctxParam, handle: int) -> None:
+        request = structs.ConfigHwctx(handle=hwctx.handle, param_type=kind, param_val=handle)
         ioctl.call(self.fd, ioctl.CONFIG_HWCTX, request)
 
     def exec_cmd(self, hwctx: Hwctx, command: int, arguments: Sequence[int] = ()) -> int:
@@ -198,6 +226,16 @@ class Client:
             flags=_WAIT_ALL | _WAIT_FOR_SUBMIT,
         )
         ioctl.call(self.fd, ioctl.SYNCOBJ_TIMELINE_WAIT, request)
+
+    def create_syncobj(self) -> int:
+        """SYNCOBJ_CREATE: the lowest free handle of this file."""
+        request = structs.SyncobjCreate()
+        ioctl.call(self.fd, ioctl.SYNCOBJ_CREATE, request)
+        return int(request.handle)
+
+    def destroy_syncobj(self, handle: int) -> None:
+        """SYNCOBJ_DESTROY."""
+        ioctl.call(self.fd, ioctl.SYNCOBJ_DESTROY, structs.SyncobjDestroy(handle=handle))
 
     # Queries
 

@@ -42,6 +42,7 @@ GEM_FLINK = _iowr(0x0A, structs.GemFlink)
 GEM_OPEN = _iowr(0x0B, structs.GemOpen)
 PRIME_HANDLE_TO_FD = _iowr(0x2D, structs.PrimeHandle)
 PRIME_FD_TO_HANDLE = _iowr(0x2E, structs.PrimeHandle)
+SYNCOBJ_CREATE = _iowr(0xBF, structs.SyncobjCreate)
 SYNCOBJ_DESTROY = _iowr(0xC0, structs.SyncobjDestroy)
 SYNCOBJ_TIMELINE_WAIT = _iowr(0xCA, structs.SyncobjTimelineWait)
 
@@ -63,9 +64,14 @@ def call(fd: int, request: int, argument: ctypes.Structure) -> int:
 
     Raises OSError with the kernel's errno, EAGAIN and EINTR included: nothing is tried again.
     """
+    result = try_call(fd, request, argument)
+    if result < 0:
+        raise OSError(-result, f"{os.strerror(-result)} ({type(argument).__name__})")
+    return result
+
+
+def try_call(fd: int, request: int, argument: ctypes.Structure) -> int:
+    """One ioctl(2): the kernel's return value, or the negative errno. Does not raise."""
     MADE[type(argument).__name__] += 1
     result: int = _libc.ioctl(fd, request, ctypes.byref(argument))
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{os.strerror(number)} ({type(argument).__name__})")
-    return result
+    return -ctypes.get_errno() if result < 0 else result

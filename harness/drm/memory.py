@@ -14,12 +14,18 @@ from harness.drm.calls import MADE
 
 PAGE = 4096
 PROT_NONE = 0
+PROT_READ = flags_of_mmap.PROT_READ
 PROT_RW = flags_of_mmap.PROT_READ | flags_of_mmap.PROT_WRITE
 MAP_SHARED = flags_of_mmap.MAP_SHARED
 MAP_PRIVATE = flags_of_mmap.MAP_PRIVATE
 MAP_ANONYMOUS = flags_of_mmap.MAP_ANONYMOUS
 MAP_FIXED = 0x10
 MAP_NORESERVE = 0x4000
+MADV_DONTNEED = 4
+MADV_HUGEPAGE = 14
+MADV_POPULATE_WRITE = 23
+MREMAP_MAYMOVE = 1
+_MCL_CURRENT = 1
 
 _FAILED = 2**64 - 1
 
@@ -35,6 +41,12 @@ _libc.mmap.argtypes = [
 _libc.mmap.restype = ctypes.c_size_t
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _libc.munmap.restype = ctypes.c_int
+_libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_libc.mprotect.restype = ctypes.c_int
+_libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_libc.madvise.restype = ctypes.c_int
+_libc.mremap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+_libc.mremap.restype = ctypes.c_size_t
 
 
 def try_mmap(address: int, size: int, prot: int, flags: int, fd: int, offset: int) -> int:
@@ -55,9 +67,43 @@ def mmap(address: int, size: int, prot: int, flags: int, fd: int = -1, offset: i
 def munmap(address: int, size: int) -> None:
     """munmap(2). Raises OSError."""
     MADE["munmap"] += 1
-    if _libc.munmap(address, size) < 0:
+    _succeeded(_libc.munmap(address, size), "munmap", size)
+
+
+def mprotect(address: int, size: int, prot: int) -> None:
+    """mprotect(2). Raises OSError."""
+    MADE["mprotect"] += 1
+    _succeeded(_libc.mprotect(address, size, prot), "mprotect", size)
+
+
+def madvise(address: int, size: int, advice: int) -> None:
+    """madvise(2). Raises OSError."""
+    MADE["madvise"] += 1
+    _succeeded(_libc.madvise(address, size, advice), "madvise", size)
+
+
+def lock_all() -> None:
+    """mlockall(2): what this process has mapped now stays in memory. Raises OSError."""
+    _succeeded(_libc.mlockall(_MCL_CURRENT), "mlockall", 0)
+
+
+def unlock_all() -> None:
+    """munlockall(2)."""
+    _libc.munlockall()
+
+
+def mremap(address: int, size: int, new_size: int) -> int:
+    """mremap(2), which may move the mapping: its new address. Raises OSError."""
+    MADE["mremap"] += 1
+    result: int = _libc.mremap(address, size, new_size, MREMAP_MAYMOVE)
+    _succeeded(-1 if result == _FAILED else 0, "mremap", size)
+    return result
+
+
+def _succeeded(result: int, call: str, size: int) -> None:
+    if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{os.strerror(number)} (munmap of {size:#x} bytes)")
+        raise OSError(number, f"{os.strerror(number)} ({call} of {size:#x} bytes)")
 
 
 def reserve(size: int, alignment: int) -> int:

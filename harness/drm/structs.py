@@ -90,6 +90,12 @@ class PrimeHandle(ctypes.Structure):
     _fields_ = (("handle", _U32), ("flags", _U32), ("fd", _S32))
 
 
+class SyncobjCreate(ctypes.Structure):
+    """DRM_IOCTL_SYNCOBJ_CREATE: ``handle`` comes back."""
+
+    _fields_ = (("handle", _U32), ("flags", _U32))
+
+
 class SyncobjDestroy(ctypes.Structure):
     """DRM_IOCTL_SYNCOBJ_DESTROY."""
 
@@ -313,6 +319,7 @@ SIZES: dict[type[ctypes.Structure], int] = {
     GemFlink: 8,
     GemOpen: 16,
     PrimeHandle: 12,
+    SyncobjCreate: 8,
     SyncobjDestroy: 8,
     SyncobjTimelineWait: 48,
     QosInfo: 24,

@@ -29,6 +29,10 @@ class Cgroup:
         self._inside = os.open(path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
         self._outside = os.open(path.parent / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
 
+    def join(self) -> None:
+        """This process lives in the group from now on, and is killed when the group is full and it wants a page."""
+        os.write(self._inside, _MYSELF)
+
     def charge(self, call: Callable[[], int]) -> int:
         """The result of ``call``, made inside the group: an address or a negative errno, no exception.
 

@@ -24,7 +24,8 @@ MARKS = (
     "quick: in the quick set, which takes 25 seconds in all on the plain kernel under emulation",
     "fw: needs answers of firmware after probe",
     "mode: what it finds depends on the address mode; the suite of this name runs in every mode",
-    "stress: many repetitions, threads or processes",
+    "stress: many repetitions, threads or processes; the suite of this name runs them all",
+    "long: too long for the default suite, which leaves it out; mark it stress as well",
     "root: needs more than an open file: sysfs, debugfs, modules",
     "enumeration: makes every allocation or message fail, one after the other; a suite of its own",
 )

@@ -22,7 +22,12 @@ from harness.guest.port import Link, PortError
 
 CLEANUP_SECONDS = 5.0
 TEXT_CHARACTERS = 16000
-SUITES = {"heap": "not enumeration", "mode": "mode and not enumeration", "enumeration": "enumeration"}
+SUITES = {
+    "heap": "not enumeration and not long",
+    "mode": "mode and not enumeration and not long",
+    "stress": "stress and not enumeration",
+    "enumeration": "enumeration",
+}
 """The suites, by the marks of their tests."""
 _FAILURES = (AssertionError, OSError, pytest.fail.Exception)
 

@@ -6,13 +6,15 @@ The protocol is described in harness/guest/README.md. One process writes at a ti
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 ACK_SECONDS = 60.0
 _PIECE = 1 << 15
 
@@ -38,7 +40,7 @@ class Port:
         self.busy = True
         try:
             while data:
-                data = data[os.write(self.fd, data[:_PIECE]) :]
+                data = data[self._again(os.write, self.fd, data[:_PIECE]) :]
         finally:
             self.busy = False
 
@@ -74,11 +76,34 @@ class Port:
         ready, _, _ = select.select([self.fd], [], [], left)
         if not ready:
             return
-        piece = os.read(self.fd, _PIECE)
+        piece = self._again(os.read, self.fd, _PIECE)
         if not piece:
             # A virtio port without a peer reads as its end; the peer may come back.
             time.sleep(0.002)
         self._buffer += piece
+
+    def _again(self, call: Callable[..., T], *arguments: object) -> T:
+        """The result of a call on the port, which is opened again if its driver was taken from it and came back."""
+        try:
+            return call(*arguments)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            reopen(self.fd)
+            return call(*arguments)
+
+
+def reopen(fd: int, timeout: float = 5.0) -> None:
+    """Open the device file of a descriptor anew, under the same number. Raises PortError when it does not come back."""
+    path = os.readlink(f"/proc/self/fd/{fd}").removesuffix(" (deleted)")
+    deadline = time.monotonic() + timeout
+    while not os.path.exists(path):
+        if time.monotonic() > deadline:
+            raise PortError(f"{path} does not come back")
+        time.sleep(0.01)
+    fresh = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(fresh, fd)
+    os.close(fresh)
 
 
 class Link:

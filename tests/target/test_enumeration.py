@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import pytest
 
@@ -19,9 +20,10 @@ from harness.drm.device import Device
 from harness.drm.heap import CHUNK, Heap
 from harness.drm.structs import BoType
 from harness.guest.counters import pinned_pages
-from harness.guest.expect import name_of
+from harness.guest.expect import name_of, refused
 from harness.guest.faults import Faults, place
 from harness.guest.npu import Npu
+from harness.guest.worker import Worker
 
 pytestmark = pytest.mark.enumeration
 Measure = Callable[[str, float, str], None]
@@ -30,6 +32,9 @@ SIZE = 64 << 10
 
 class Scenario:
     """One call to fail. Each round: a new object on a new file, ``act`` while it fails, ``again`` without."""
+
+    errors: ClassVar[tuple[int, ...]] = (errno.ENOMEM,)
+    """What the call may say when it has no memory; empty: anything but success."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -150,6 +155,64 @@ class Map(Export):
         self.client.map_bo(self.handle, SIZE)
 
 
+class MapChunk(Scenario):
+    """At the same address again; a DEV BO in between finds that the chunk is not mapped."""
+
+    def prepare(self) -> None:
+        self.chunk = self.heap.create_chunk()
+
+    def act(self) -> None:
+        try:
+            self.heap.map_chunk(self.chunk)
+        except OSError:
+            with refused(errno.EAGAIN, "DEV BO in a chunk that could not be mapped"):
+                self.heap.create_dev(SIZE)
+            raise
+
+    def works(self) -> None:
+        self.heap.create_dev(CHUNK)
+
+
+class LateContext(Context):
+    """The context is there when the call fails. A handle that nobody was told shows in the next one."""
+
+    def accounting(self) -> tuple[Usage, int]:
+        usage, pages = super().accounting()
+        lowest = self.client.create_syncobj()
+        self.client.destroy_syncobj(lowest)
+        return usage, pages + lowest
+
+
+class Resume(Scenario):
+    """The sleeping device is woken. How it says that it has no memory is its own affair."""
+
+    errors = ()
+
+    def prepare(self) -> None:
+        Device.find().suspend()
+
+    def act(self) -> None:
+        self.client.contexts_alive()
+
+    def accounting(self) -> tuple[Usage, int]:
+        return Usage(0, 0, 0), pinned_pages()  # to ask for usage would wake it
+
+
+class MapForDevice(Share):
+    """With force_iova: the NPU must then reach the buffer's first page and its last."""
+
+    def act(self) -> None:
+        self.handle = self.client.create_bo(BoType.SHARE, SIZE)
+
+    def works(self) -> None:
+        memory = self.client.map_bo(self.handle, SIZE)
+        self.heap.add_chunk()
+        worker = Worker(self.heap)
+        for offset in (0, SIZE - 4):
+            memory.write(offset, b"here")
+            assert worker.fetch(self.client.bo_info(self.handle).xdna_addr + offset, 4, [self.handle]) == b"here"
+
+
 KNOWN: dict[type[Scenario], tuple[str, ...]] = {
     Chunk: ("amdxdna_drm_create_bo_ioctl > drm_gem_handle_create",),
     Context: (
@@ -190,8 +253,8 @@ def sweep(faults: Faults, device: Device, kind: type[Scenario]) -> tuple[list[st
 def judge(scenario: Scenario, site: str, error: OSError | None, before: tuple[Usage, int]) -> Iterator[str]:
     """What is wrong after the allocation at ``site`` failed and the call ended with ``error``."""
     if error is not None:
-        allowed = (errno.ENOMEM, errno.ENOSPC) if site.endswith(SHMEM) else (errno.ENOMEM,)
-        if error.errno not in allowed:
+        allowed = (*scenario.errors, errno.ENOSPC) if site.endswith(SHMEM) else scenario.errors
+        if allowed and error.errno not in allowed:
             yield f"{name_of(error.errno)} instead of ENOMEM"
         now = scenario.accounting()
         if now != before:
@@ -303,3 +366,51 @@ def test_o04_mailbox_channel(enumerate_sites: Callable[..., None], npu: Npu) -> 
     Source: amdxdna_mailbox.c, xdna_mailbox_alloc_channel().
     """
     enumerate_sites(Context, only="xdna_mailbox_alloc_channel")
+
+
+@pytest.mark.modes("sva")  # elsewhere the chunk counts as mapped even so: amdxdna_hmm_register() leaves early
+def test_o03_map_chunk(enumerate_sites: Callable[..., None]) -> None:
+    """O03: a chunk that could not be mapped does not count; at the same address it can be mapped again.
+
+    Source: amdxdna_gem.c, amdxdna_gem_obj_mmap().
+    """
+    enumerate_sites(MapChunk)
+
+
+def test_l28_late_context(enumerate_sites: Callable[..., None], npu: Npu) -> None:
+    """L28: CREATE_HWCTX that fails when the context is there already leaves no syncobj handle behind.
+
+    255 contexts, of which the next has no number, are more than firmware gives (16): no memory does as well.
+    Source: amdxdna_ctx.c, amdxdna_drm_create_hwctx_ioctl(); aie2_ctx.c, aie2_ctx_syncobj_destroy().
+    """
+    enumerate_sites(LateContext, "aie2_hwctx_init", only="amdxdna_drm_create_hwctx_ioctl")
+
+
+@pytest.mark.parametrize(
+    "stage",
+    ["xdnam_mailbox_create", "xdna_mailbox_start_channel", "xdna_mailbox_send_msg", "aie2_error_async_events_alloc"],
+)
+def test_o27_resume(enumerate_sites: Callable[..., None], npu: Npu, stage: str) -> None:
+    """O27: a device that could not be woken for want of memory says so, and can be woken later.
+
+    Without the allocation of the channel itself (test_o04_mailbox_channel), and that of a message which registers an
+    event (below): there 7.3 breaks. Source: aie2_pci.c, aie2_hw_start().
+    """
+    enumerate_sites(Resume, "aie2_register_asyn_event_msg", only=stage)
+
+
+def test_o27_event_registration(enumerate_sites: Callable[..., None], npu: Npu) -> None:
+    """O27: no memory for the message that registers one of the events: those before it are with firmware already.
+
+    Source: aie2_error.c, aie2_error_async_events_alloc() frees them all; the end of the channel calls back for each.
+    """
+    enumerate_sites(Resume, only="aie2_register_asyn_event_msg")
+
+
+@pytest.mark.modes("force-iova")
+def test_o29_map_for_device(enumerate_sites: Callable[..., None], npu: Npu) -> None:
+    """O29: a buffer that the IOMMU has no memory for is ENOMEM, not one with a hole.
+
+    Source: amdxdna_iommu.c, amdxdna_dma_map_bo().
+    """
+    enumerate_sites(MapForDevice, only="amdxdna_dma_map_bo")

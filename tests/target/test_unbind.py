@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -21,7 +19,8 @@ from harness.drm.device import Device
 from harness.drm.heap import DEVICE_BASE, MIB, Heap
 from harness.drm.structs import BoType
 from harness.guest import modules
-from harness.guest.counters import mailboxes
+from harness.guest.binding import unbound
+from harness.guest.counters import mailboxes, shared_memory
 from harness.guest.expect import eventually, falls_asleep, refused, works
 from harness.guest.npu import Npu
 from harness.guest.program import Program
@@ -29,23 +28,7 @@ from harness.guest.variant import OPTIONS
 from harness.guest.worker import Worker, serves
 
 pytestmark = [pytest.mark.root, pytest.mark.modes("sva", "force-iova")]
-DRIVER = Path("/sys/bus/pci/drivers/amdxdna")
-GONE_SECONDS = 20.0
-"""A command that hangs is given 2 s, a firmware that is silent 5 s."""
-
-
-@contextmanager
-def unbound(device: Device) -> Iterator[None]:
-    """Take the driver from the device for a while; it must come off, and back, in time. Files must be closed in
-    between: an open one keeps the number of its device node."""
-    started = time.monotonic()
-    (DRIVER / "unbind").write_text(device.address)
-    try:
-        assert time.monotonic() - started < GONE_SECONDS, "the driver came off late"
-        yield
-    finally:
-        (DRIVER / "bind").write_text(device.address)
-        eventually(device.node.exists, "the device node is back")
+SIZE = 16 * MIB
 
 
 @pytest.mark.fw
@@ -85,6 +68,26 @@ def test_l21_context_outlives_the_driver(
         assert mailboxes() == 0, "a channel outlives the driver"
         heap.client.close()
         heap.release()
+    serves(open_client, "after the driver came back")
+
+
+@pytest.mark.fw
+def test_l22_dma_buf_outlives_the_driver(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
+    """L22: a dma-buf that is open when the driver goes can be closed later, and only then is its memory given back.
+
+    Source: amdxdna_gem.c, amdxdna_gem_obj_free(); drm_prime.c, drm_gem_dmabuf_export() holds the device.
+    """
+    before = shared_memory()
+    client = open_client()
+    with works("SHARE BO, mapped and exported"):
+        share = client.create_bo(BoType.SHARE, SIZE)
+        client.map_bo(share, SIZE)
+        fd = client.export(share)
+    client.close()
+    with unbound(device):
+        assert shared_memory() - before > SIZE // 2, "the memory is gone while the dma-buf is open"
+        os.close(fd)
+        eventually(lambda: shared_memory() - before < SIZE // 2, "the memory is given back")
     serves(open_client, "after the driver came back")
 
 

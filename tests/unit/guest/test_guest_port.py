@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,3 +132,30 @@ def test_npu_reads_its_log() -> None:
     assert [entry["n"] for entry in npu.trouble(0)] == [7]
     npu.script({"opcode": "ADD_HOST_BUFFER", "drop": True})
     assert asked[-1] == ("npu.script", {"rules": [{"opcode": "ADD_HOST_BUFFER", "drop": True}]})
+
+
+def test_a_port_that_was_unplugged_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "vport0p1").write_bytes(b'{"old":1}\n')
+    fd = os.open(tmp_path / "vport0p1", os.O_RDWR)
+    read, unplugged = os.read, [True]
+
+    def fails_once(number: int, size: int) -> bytes:
+        if unplugged:
+            unplugged.clear()
+            (tmp_path / "vport0p1").unlink()
+            (tmp_path / "vport0p1").write_bytes(b'{"new":1}\n')
+            raise OSError(errno.ENODEV, "unplugged")
+        return read(number, size)
+
+    monkeypatch.setattr(os, "read", fails_once)
+    assert Port(fd).receive(1) == {"new": 1}
+    os.close(fd)
+
+
+def test_a_port_that_stays_away(tmp_path: Path) -> None:
+    (tmp_path / "vport0p1").touch()
+    fd = os.open(tmp_path / "vport0p1", os.O_RDWR)
+    (tmp_path / "vport0p1").unlink()
+    with pytest.raises(PortError, match="does not come back"):
+        ports.reopen(fd, 0.05)
+    os.close(fd)

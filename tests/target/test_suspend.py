@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The whole system goes to sleep, as far as its devices are concerned: the driver's own part of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.drm.device import Device
+from harness.drm.heap import CHUNK, DEVICE_BASE, MIB, Heap
+from harness.guest.expect import falls_asleep, works
+from harness.guest.npu import Npu
+from harness.guest.sleep import suspend_devices
+from harness.guest.worker import Worker
+
+CHUNKS = 4
+REPLAYED = ["CREATE_CONTEXT", "MAP_HOST_BUFFER", *["ADD_HOST_BUFFER"] * (CHUNKS - 1), "CONFIG_CU"]
+
+
+@pytest.mark.fw
+@pytest.mark.root
+@pytest.mark.generations("npu4", "npu5", "npu6")
+@pytest.mark.parametrize("asleep", [False, True], ids=["in use", "asleep already"])
+def test_e27_system_suspend(heap: Heap, npu: Npu, device: Device, asleep: bool) -> None:
+    """E27: after a suspend of the system a context has all its chunks, with what was in them, and the heap can grow.
+
+    Source: amdxdna_pm.c, amdxdna_pm_suspend(), amdxdna_pm_resume(); aie2_ctx.c, aie2_hwctx_restart().
+    """
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        worker = Worker(heap)
+    with works("three chunks more and a DEV BO that announces them"):
+        chunks = [heap.add_chunk() for _ in range(CHUNKS - 1)]
+        heap.create_dev(MIB)
+    for number, chunk in enumerate(chunks):
+        assert chunk.mapping is not None
+        chunk.mapping.write(0, b"kept %d" % number)
+    if asleep:
+        falls_asleep(device)
+    since = npu.mark()
+    with works("suspending all devices"):
+        suspend_devices()
+    for number in range(CHUNKS - 1):
+        assert worker.fetch(DEVICE_BASE + (number + 1) * CHUNK, 6) == b"kept %d" % number
+    assert [message["name"] for message in npu.messages(since, *REPLAYED)] == REPLAYED
+    with works("another chunk and a DEV BO"):
+        last = heap.add_chunk()
+        heap.create_dev(MIB)
+    assert last.mapping is not None
+    last.mapping.write(0, b"new")
+    assert worker.fetch(DEVICE_BASE + CHUNKS * CHUNK, 3) == b"new"
+    assert npu.trouble(since) == []
