@@ -141,6 +141,7 @@ class _KnownEntry(_Strict):
     fingerprint: str = ""
     rate: float | None = Field(default=None, gt=0, le=1)
     says: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    findings: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     outcome: Literal[Outcome.FAIL, Outcome.LOST] = Outcome.FAIL
     variants: tuple[str, ...] = Field(default=("*",), min_length=1)
 
@@ -200,6 +201,10 @@ def read_known(path: Path) -> tuple[KnownFailure, ...]:
         if entry.says and not entry.fingerprint:
             raise UsageError(
                 f"{path}: the entry {entry.reason!r} says, but names no fingerprint", hint="mend that entry"
+            )
+        if entry.findings and not entry.test:
+            raise UsageError(
+                f"{path}: the entry {entry.reason!r} has findings, but names no test", hint="mend that entry"
             )
     return tuple(KnownFailure(**entry.model_dump()) for entry in entries)
 

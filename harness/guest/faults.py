@@ -33,7 +33,7 @@ _SETTINGS = {
     "min-order": "0",
 }
 _FRAME = re.compile(r"^ ([\w.]+)\+(0x[0-9a-f]+)/0x[0-9a-f]+(?: \[(\w+)\])?")
-_EACH = 64
+EACH = 64
 """So many allocations fail each; behind them the steps grow, since populating a chunk makes tens of thousands."""
 _GROWTH = 1.5
 
@@ -51,9 +51,9 @@ def place(site: str) -> str:
     return re.sub(r"(\.\w+)*\+0x[0-9a-f]+ ", " ", site)
 
 
-def next_step(n: int) -> int:
-    """Which allocation is to fail after the ``n``-th."""
-    return n + 1 if n < _EACH else int(n * _GROWTH)
+def next_step(n: int, each: int = EACH) -> int:
+    """Which allocation is to fail after the ``n``-th, when the first ``each`` fail one by one."""
+    return n + 1 if n < each else int(n * _GROWTH)
 
 
 def site_of(lines: list[str], module: str = "amdxdna") -> str:
@@ -130,9 +130,9 @@ class Faults:
         records, _ = self._kmsg.read()
         return Hit(n, site_of([record.text for record in records])), error
 
-    def steps(self) -> Iterator[int]:
+    def steps(self, each: int = EACH) -> Iterator[int]:
         """The allocations to fail, in order, without end."""
         n = 1
         while True:
             yield n
-            n = next_step(n)
+            n = next_step(n, each)

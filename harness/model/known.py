@@ -20,6 +20,9 @@ class KnownFailure:
     is one entry. The splat must then contain each of these texts, so that another defect in the same function is not
     hidden.
 
+    ``findings`` are fingerprints that come with a test's failure, and are hidden there only: those of detectors that
+    must stay on everywhere else.
+
     ``kernels`` are glob patterns over the version ("7.3.*"), ``variants`` over the variant's name ("*-force-iova-*").
     After ``expires`` the entry hides nothing any more. A test that is known to FAIL must not be LOST instead:
     ``outcome`` says which. A ``rate`` (0 to 1) marks a race; an entry without one is strict: that its test
@@ -33,6 +36,7 @@ class KnownFailure:
     fingerprint: str = ""
     rate: float | None = None
     says: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
     outcome: Outcome = Outcome.FAIL
     variants: tuple[str, ...] = ("*",)
 
@@ -71,6 +75,7 @@ def hide(result: Result, valid: Sequence[KnownFailure]) -> Hidden:
         return Hidden(result)
     named = [entry for entry in valid if entry.names(result)]
     explained = {f: entry.reason for f in result.findings for entry in valid if entry.explains(f)}
+    explained |= {f: entry.reason for f in result.findings for entry in named if f.fingerprint in entry.findings}
     left = tuple(f for f in result.findings if f not in explained)
     reasons = list(dict.fromkeys(explained.values()))
     if named and not left:

@@ -18,10 +18,10 @@ from harness.drm import memory
 from harness.drm.client import Client, Usage
 from harness.drm.device import Device
 from harness.drm.heap import CHUNK, Heap
-from harness.drm.structs import BoType
+from harness.drm.structs import INVALID, BoType
 from harness.guest.counters import pinned_pages
-from harness.guest.expect import name_of, refused
-from harness.guest.faults import Faults, place
+from harness.guest.expect import eventually, name_of, refused
+from harness.guest.faults import EACH, Faults, place
 from harness.guest.npu import Npu
 from harness.guest.worker import Worker
 
@@ -35,6 +35,8 @@ class Scenario:
 
     errors: ClassVar[tuple[int, ...]] = (errno.ENOMEM,)
     """What the call may say when it has no memory; empty: anything but success."""
+    each: ClassVar[int] = EACH
+    """So many of its allocations fail one by one, before the steps grow."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -156,7 +158,9 @@ class Map(Export):
 
 
 class MapChunk(Scenario):
-    """At the same address again; a DEV BO in between finds that the chunk is not mapped."""
+    """At the same address again; a DEV BO in between finds that the chunk is not mapped, as soon as the driver does."""
+
+    each = 8  # each costs a chunk
 
     def prepare(self) -> None:
         self.chunk = self.heap.create_chunk()
@@ -165,9 +169,13 @@ class MapChunk(Scenario):
         try:
             self.heap.map_chunk(self.chunk)
         except OSError:
+            eventually(self._unmapped, "the driver notices that the chunk was not mapped")
             with refused(errno.EAGAIN, "DEV BO in a chunk that could not be mapped"):
                 self.heap.create_dev(SIZE)
             raise
+
+    def _unmapped(self) -> bool:
+        return self.client.bo_info(self.chunk.handle).vaddr == INVALID
 
     def works(self) -> None:
         self.heap.create_dev(CHUNK)
@@ -234,7 +242,7 @@ def sweep(faults: Faults, device: Device, kind: type[Scenario]) -> tuple[list[st
     """Fail one allocation after the other: the sites that were visited, and what did not recover."""
     sites: list[str] = []
     wrong: list[tuple[str, str]] = []
-    for n in faults.steps():
+    for n in faults.steps(kind.each):
         scenario = kind(Client.open(device.node))
         try:
             before = scenario.accounting()

@@ -89,3 +89,10 @@ def test_known_entry_must_name_one_thing(tmp_path: Path) -> None:
 def test_a_known_failure_that_says_must_name_a_fingerprint(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="names no fingerprint"):
         read_known(written(tmp_path, KNOWN.replace("test =", 'says = ["x"]\ntest =')))
+
+
+def test_findings_of_a_known_failure_belong_to_a_test(tmp_path: Path) -> None:
+    found = read_known(written(tmp_path, KNOWN + 'findings = ["LEAK:shmem"]\n'))
+    assert found[0].findings == ("LEAK:shmem",)
+    with pytest.raises(UsageError, match="names no test"):
+        read_known(written(tmp_path, KNOWN.replace("test =", "fingerprint =") + 'findings = ["LEAK:shmem"]\n'))

@@ -78,6 +78,16 @@ def test_a_test_that_is_known_to_fail_is_a_pass_until_it_shows_something_new() -
     assert left(failed(SPLAT), entry).outcome is Outcome.FAIL
 
 
+def test_findings_of_a_known_test_are_hidden_there_only() -> None:
+    entry = replace(ENTRY, fingerprint="", test=TEST, findings=(SPLAT.fingerprint,))
+    assert left(failed(SPLAT, only=False), entry).outcome is Outcome.PASS
+    assert left(failed(replace(SPLAT, fingerprint="KASAN:other"), only=False), entry).outcome is Outcome.FAIL
+    elsewhere = replace(failed(SPLAT), id="test_a.py::test_b")
+    assert left(elsewhere, entry) == elsewhere
+    lost = replace(failed(SPLAT), outcome=Outcome.LOST)
+    assert left(lost, entry) == lost
+
+
 @pytest.mark.parametrize("outcome", [Outcome.ERROR, Outcome.SKIP])
 def test_what_was_not_asked_is_never_hidden(outcome: Outcome) -> None:
     entry = replace(ENTRY, fingerprint="", test=TEST)
