@@ -165,9 +165,10 @@ class Client:
 
     # Hardware contexts and commands
 
-    def create_hwctx(self, columns: int = 1, *, priority: int = structs.PRIORITY_NORMAL) -> Hwctx:
-        """CREATE_HWCTX over ``columns`` columns of 4 core tiles."""
-        qos = structs.QosInfo(gops=100, priority=priority)
+    def create_hwctx(self, columns: int = 1, *, priority: int = structs.PRIORITY_NORMAL, fps: int = 0) -> Hwctx:
+        """CREATE_HWCTX over ``columns`` columns of 4 core tiles. With ``fps`` the driver looks for the power level that
+        is just enough; without, it takes the highest."""
+        qos = structs.QosInfo(gops=100, fps=fps, priority=priority)
         request = structs.CreateHwctx(qos_p=ctypes.addressof(qos), max_opc=0x800, num_tiles=columns * TILES_PER_COLUMN)
         ioctl.call(self.fd, ioctl.CREATE_HWCTX, request)
         return Hwctx(int(request.handle), int(request.syncobj_handle))

@@ -86,6 +86,7 @@ def test_e18_accounting(heap: Heap) -> None:
 
 @pytest.mark.quick
 @pytest.mark.modes("sva", "force-iova")  # carveout memory is no shared memory
+@pytest.mark.mode
 def test_e19_heap_handle_closed(heap: Heap) -> None:
     """E19: closing the chunk's handle takes it out of the count; the memory stays until the file is closed.
 
@@ -111,6 +112,7 @@ def test_e19_heap_handle_closed(heap: Heap) -> None:
 
 @EXPANDING
 @pytest.mark.modes("sva")
+@pytest.mark.mode
 def test_o30_reuse_in_full_heap(heap: Heap) -> None:
     """O30: in a heap of 512 MiB a freed range is used again, and EAGAIN is never the answer.
 

@@ -71,6 +71,7 @@ def _started_anew(npu: Npu, device: Device) -> Iterator[None]:
 
 
 @pytest.mark.quick
+@pytest.mark.mode
 def test_l19_debug_buffer(heap: Heap, npu: Npu) -> None:
     """L19: a debug buffer is attached once, filled on demand, detached once; what does not fit is refused.
 
@@ -97,6 +98,7 @@ def test_l19_debug_buffer(heap: Heap, npu: Npu) -> None:
 
 @pytest.mark.quick
 @pytest.mark.parametrize("how", ["handle", "context"])
+@pytest.mark.mode
 def test_l19_ends_while_attached(heap: Heap, npu: Npu, device: Device, how: str) -> None:
     """L19: a debug buffer whose handle is closed, or whose context ends, while it is attached leaves nothing behind.
 
@@ -120,6 +122,7 @@ def test_l19_ends_while_attached(heap: Heap, npu: Npu, device: Device, how: str)
 
 @pytest.mark.parametrize("answer", [{"status": INVALID_PARAM}, {"drop": True}], ids=["refused", "never answered"])
 @pytest.mark.parametrize("step", ["attach", "sync", "detach"])
+@pytest.mark.mode
 def test_l19_firmware_does_not(heap: Heap, npu: Npu, device: Device, step: str, answer: dict[str, object]) -> None:
     """L19: what firmware refuses is EINVAL, and so is what it never answers, after the time that a command is given;
     the context goes on in both cases.

@@ -316,6 +316,7 @@ def test_o02_create_chunk(enumerate_sites: Callable[..., None]) -> None:
     enumerate_sites(Chunk)
 
 
+@pytest.mark.fw
 def test_o04_create_hwctx(enumerate_sites: Callable[..., None], npu: Npu) -> None:
     """O04: CREATE_HWCTX without memory leaves nothing.
 
@@ -328,6 +329,7 @@ def test_o04_create_hwctx(enumerate_sites: Callable[..., None], npu: Npu) -> Non
 
 
 @pytest.mark.generations("npu4", "npu5", "npu6")
+@pytest.mark.fw
 def test_o05_expanding_dev_bo(enumerate_sites: Callable[..., None], npu: Npu) -> None:
     """O05: a DEV BO that expands the heap rolls back.  Source: aie2_ctx.c, aie2_hwctx_heap_expand()."""
     enumerate_sites(Expanding)
@@ -363,11 +365,13 @@ def test_o02_known(enumerate_sites: Callable[..., None], site: str) -> None:
 
 
 @pytest.mark.parametrize("site", KNOWN[Context], ids=function)
+@pytest.mark.fw
 def test_o04_known(enumerate_sites: Callable[..., None], npu: Npu, site: str) -> None:
     """O04, one place: the error is not ENOMEM.  Source: aie2_solver.c; amdxdna_mailbox.c."""
     enumerate_sites(Context, "xdna_mailbox_alloc_channel", only=site)
 
 
+@pytest.mark.fw
 def test_o04_mailbox_channel(enumerate_sites: Callable[..., None], npu: Npu) -> None:
     """O04: no memory for a channel's work queue. 7.3 uses a pointer there that is not set, and the guest is lost.
 
@@ -377,6 +381,7 @@ def test_o04_mailbox_channel(enumerate_sites: Callable[..., None], npu: Npu) -> 
 
 
 @pytest.mark.modes("sva")  # elsewhere the chunk counts as mapped even so: amdxdna_hmm_register() leaves early
+@pytest.mark.mode
 def test_o03_map_chunk(enumerate_sites: Callable[..., None]) -> None:
     """O03: a chunk that could not be mapped does not count; at the same address it can be mapped again.
 
@@ -385,6 +390,7 @@ def test_o03_map_chunk(enumerate_sites: Callable[..., None]) -> None:
     enumerate_sites(MapChunk)
 
 
+@pytest.mark.fw
 def test_l28_late_context(enumerate_sites: Callable[..., None], npu: Npu) -> None:
     """L28: CREATE_HWCTX that fails when the context is there already leaves no syncobj handle behind.
 
@@ -398,6 +404,7 @@ def test_l28_late_context(enumerate_sites: Callable[..., None], npu: Npu) -> Non
     "stage",
     ["xdnam_mailbox_create", "xdna_mailbox_start_channel", "xdna_mailbox_send_msg", "aie2_error_async_events_alloc"],
 )
+@pytest.mark.fw
 def test_o27_resume(enumerate_sites: Callable[..., None], npu: Npu, stage: str) -> None:
     """O27: a device that could not be woken for want of memory says so, and can be woken later.
 
@@ -407,6 +414,7 @@ def test_o27_resume(enumerate_sites: Callable[..., None], npu: Npu, stage: str) 
     enumerate_sites(Resume, "aie2_register_asyn_event_msg", only=stage)
 
 
+@pytest.mark.fw
 def test_o27_event_registration(enumerate_sites: Callable[..., None], npu: Npu) -> None:
     """O27: no memory for the message that registers one of the events: those before it are with firmware already.
 
@@ -416,6 +424,8 @@ def test_o27_event_registration(enumerate_sites: Callable[..., None], npu: Npu) 
 
 
 @pytest.mark.modes("force-iova")
+@pytest.mark.fw
+@pytest.mark.mode
 def test_o29_map_for_device(enumerate_sites: Callable[..., None], npu: Npu) -> None:
     """O29: a buffer that the IOMMU has no memory for is ENOMEM, not one with a hole.
 

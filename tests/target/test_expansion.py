@@ -21,6 +21,7 @@ EXPANDING = pytest.mark.generations("npu4", "npu5", "npu6")
 
 
 @pytest.mark.quick
+@pytest.mark.mode
 def test_e01_first_chunk(heap: Heap) -> None:
     """E01: a 64 MiB chunk is the heap's first, and a DEV BO begins where it is mapped.
 
@@ -121,6 +122,7 @@ def test_e06_large_chunks(open_client: Callable[[], Client]) -> None:
 @pytest.mark.quick
 @EXPANDING
 @pytest.mark.modes("sva")  # elsewhere all pages are there at creation: seconds, and nothing more to learn
+@pytest.mark.mode
 def test_e06_largest_chunk(heap: Heap) -> None:
     """E06: one chunk may be the whole heap; then nothing fits behind it.
 
@@ -143,6 +145,7 @@ def test_e07_no_heap(client: Client) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.mode
 def test_e08_unmapped_heap(heap: Heap) -> None:
     """E08: a chunk that was never mapped does not count.
 
@@ -159,6 +162,7 @@ def test_e08_unmapped_heap(heap: Heap) -> None:
 
 @pytest.mark.quick
 @EXPANDING
+@pytest.mark.mode
 def test_e09_expand_on_demand(heap: Heap) -> None:
     """E09: a DEV BO that does not fit asks for more heap, and fits once a chunk was added.
 
@@ -195,6 +199,7 @@ def test_e10_expansion_loop(open_client: Callable[[], Client]) -> None:
 
 @pytest.mark.quick
 @EXPANDING
+@pytest.mark.mode
 def test_e12_chunks_not_adjacent(heap: Heap) -> None:
     """E12: a DEV BO over chunks that do not follow each other in the process is refused; inside one it works.
 
@@ -213,6 +218,7 @@ def test_e12_chunks_not_adjacent(heap: Heap) -> None:
 
 @pytest.mark.quick
 @EXPANDING
+@pytest.mark.mode
 def test_e13_second_chunk_unmapped(heap: Heap) -> None:
     """E13: a chunk counts once it is mapped, not when it is created.
 
@@ -232,6 +238,7 @@ def test_e13_second_chunk_unmapped(heap: Heap) -> None:
 @pytest.mark.quick
 @EXPANDING
 @pytest.mark.modes("sva")  # elsewhere munmap is not noticed: amdxdna_hmm_register() leaves early
+@pytest.mark.mode
 def test_e14_chunk_unmapped_again(heap: Heap) -> None:
     """E14: after munmap a chunk does not count any more; a DEV BO that is there can still be freed.
 
@@ -269,6 +276,7 @@ def test_e15_heap_full(heap: Heap) -> None:
 
 
 @EXPANDING
+@pytest.mark.mode
 def test_e20_two_clients(open_client: Callable[[], Client]) -> None:
     """E20: two clients expand their heaps at the same NPU addresses and do not notice each other.
 
@@ -294,6 +302,7 @@ def test_e20_two_clients(open_client: Callable[[], Client]) -> None:
 @pytest.mark.quick
 @EXPANDING
 @pytest.mark.modes("sva", "force-iova")  # carveout memory is imported, which SYNC_BO refuses: EOPNOTSUPP
+@pytest.mark.mode
 def test_e31_sync_across_chunks(heap: Heap) -> None:
     """E31: SYNC_BO flushes a DEV BO that lies in two chunks: whole, across the border, its last byte.
 

@@ -39,6 +39,7 @@ def expect_messages(messages: Sequence[Entry], *names: str) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.mode
 def test_e11_data_across_the_border(heap: Heap, npu: Npu) -> None:
     """E11: a DEV BO across two chunks is one piece of memory: for the process, by chunk, for the NPU.
 
@@ -64,6 +65,7 @@ def test_e11_data_across_the_border(heap: Heap, npu: Npu) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.mode
 def test_e22_expansion_is_announced(heap: Heap, npu: Npu) -> None:
     """E22: with a context, a new chunk is announced once, when the next DEV BO is created, and usable then.
 
@@ -89,6 +91,7 @@ def test_e22_expansion_is_announced(heap: Heap, npu: Npu) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.mode
 def test_e23_chunks_before_the_context(heap: Heap, npu: Npu) -> None:
     """E23: a context that finds two chunks maps the first and adds the second, in this order, once.
 
@@ -110,6 +113,7 @@ def test_e23_chunks_before_the_context(heap: Heap, npu: Npu) -> None:
     assert npu.trouble(since) == []
 
 
+@pytest.mark.mode
 def test_e24_large_first_chunk(heap: Heap, npu: Npu) -> None:
     """E24: a first chunk of 256 MiB is announced in pieces of 64 MiB, each 64 MiB further on.
 
@@ -132,6 +136,7 @@ def test_e24_large_first_chunk(heap: Heap, npu: Npu) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.mode
 def test_e25_two_contexts(heap: Heap, npu: Npu) -> None:
     """E25: a new chunk is announced to each context once; further DEV BOs in it say nothing.
 
@@ -160,6 +165,7 @@ def test_e25_two_contexts(heap: Heap, npu: Npu) -> None:
     assert npu.trouble(since) == []
 
 
+@pytest.mark.mode
 def test_e26_replay_after_autosuspend(heap: Heap, npu: Npu, device: Device) -> None:
     """E26: waking up from a runtime suspend brings all back: context, chunks, compute units, in order.
 
@@ -235,6 +241,7 @@ def test_e32_new_context_after_expansion(heap: Heap, npu: Npu) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.mode
 def test_e33_argument_across_the_border(heap: Heap, npu: Npu) -> None:
     """E33: a DEV BO in two chunks can be a command's argument; freed afterwards, its place is used again.
 

@@ -89,6 +89,7 @@ def test_l02_full_heap(device: Device, count: int) -> None:
 
 @SHARED_MEMORY
 @pytest.mark.parametrize("order", ["nothing", "file", "handle"])
+@pytest.mark.mode
 def test_l03_exit_without_clean_up(device: Device, order: str) -> None:
     """L03: a process that ends without unmapping, whatever it closed before, gives all back.
 
@@ -112,6 +113,7 @@ def test_l03_exit_without_clean_up(device: Device, order: str) -> None:
 
 @pytest.mark.fw
 @times(40, often=500)
+@pytest.mark.mode
 def test_l04_contexts(heap: Heap, npu: Npu, device: Device, count: int) -> None:
     """L04: contexts come and go without leaving a channel, an interrupt, a firmware context or a reference.
 
@@ -131,6 +133,7 @@ def test_l04_contexts(heap: Heap, npu: Npu, device: Device, count: int) -> None:
 
 @pytest.mark.quick
 @pytest.mark.parametrize("opcode", ["CREATE_CONTEXT", "MAP_HOST_BUFFER"])
+@pytest.mark.fw
 def test_l05_context_that_fails(heap: Heap, npu: Npu, device: Device, opcode: str) -> None:
     """L05: a context that firmware refuses at one step leaves as little as one that was destroyed.
 
@@ -152,6 +155,7 @@ def test_l05_context_that_fails(heap: Heap, npu: Npu, device: Device, opcode: st
 
 
 @pytest.mark.quick
+@pytest.mark.fw
 def test_l06_destroy_while_suspended(heap: Heap, npu: Npu, device: Device) -> None:
     """L06: a context that is destroyed while the device sleeps is counted out once.
 
@@ -186,6 +190,7 @@ def test_l07_export_of_dev_bo(heap: Heap) -> None:
 
 @pytest.mark.quick
 @SHARED_MEMORY
+@pytest.mark.mode
 def test_l08_dma_buf_outlives_the_file(open_client: Callable[[], Client]) -> None:
     """L08: an exported SHARE BO keeps its content when the device's file is closed.
 
@@ -210,6 +215,7 @@ def test_l08_dma_buf_outlives_the_file(open_client: Callable[[], Client]) -> Non
 
 @pytest.mark.quick
 @SHARED_MEMORY
+@pytest.mark.mode
 def test_l09_exported_chunk(heap: Heap) -> None:
     """L09: an exported chunk's memory is given back when the dma-buf is closed, not before.
 
@@ -227,6 +233,7 @@ def test_l09_exported_chunk(heap: Heap) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.fw
 def test_l17_command_without_handle(heap: Heap, npu: Npu) -> None:
     """L17: EXEC_CMD with handle 0, or a handle that is none, is refused; the context goes on working.
 
@@ -245,6 +252,7 @@ def test_l17_command_without_handle(heap: Heap, npu: Npu) -> None:
 
 @pytest.mark.quick
 @SHARED_MEMORY
+@pytest.mark.mode
 def test_l24_user_memory(open_client: Callable[[], Client]) -> None:
     """L24: user memory is pinned while its buffer lives, no longer; the process can always write it.
 
@@ -275,6 +283,7 @@ def test_l24_user_memory(open_client: Callable[[], Client]) -> None:
 @pytest.mark.quick
 @pytest.mark.modes("force-iova")
 @times(100, often=10_000)
+@pytest.mark.mode
 def test_l32_addresses_are_reused(client: Client, count: int) -> None:
     """L32: with force_iova a freed buffer's address range is used again.
 

@@ -210,6 +210,7 @@ def test_o12_system_full(heap: Heap) -> None:
 @pytest.mark.fw
 @pytest.mark.stress
 @pytest.mark.modes("sva", "force-iova")  # carveout memory is imported, which SYNC_BO refuses
+@pytest.mark.mode
 def test_o19_signals_all_the_time(device: Device, npu: Npu) -> None:
     """O19: whatever a signal interrupts ends as EINTR without having done anything, or as if there were no signal.
 

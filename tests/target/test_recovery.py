@@ -51,6 +51,7 @@ def address_space() -> int:
 
 @EXPANDING
 @pytest.mark.modes("sva")  # with force-iova the pages are allocated at creation (O11); carveout is no charged memory
+@pytest.mark.mode
 def test_o09_memory_group_full(device: Device) -> None:
     """O09: a process whose memory group is full cannot map a second chunk, lives on, and can later.
 
@@ -77,6 +78,7 @@ def test_o09_memory_group_full(device: Device) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.mode
 def test_o13_no_address_space(heap: Heap) -> None:
     """O13: a chunk that finds no room in the address space stays, and can be mapped when there is room.
 
@@ -94,6 +96,7 @@ def test_o13_no_address_space(heap: Heap) -> None:
 
 @pytest.mark.quick
 @USER_MEMORY
+@pytest.mark.mode
 def test_o14_locked_memory_limit(device: Device) -> None:
     """O14: user memory counts against RLIMIT_MEMLOCK: none, too much, room again; CAP_IPC_LOCK is exempt.
 
@@ -124,6 +127,7 @@ def test_o14_locked_memory_limit(device: Device) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.mode
 def test_o15_half_of_it_missing(client: Client) -> None:
     """O15: user memory of which a half cannot be touched is refused, and no page stays pinned.
 
@@ -169,6 +173,7 @@ def test_o17_absurd_number_of_pieces(client: Client) -> None:
 
 @pytest.mark.quick
 @EXPANDING
+@pytest.mark.fw
 def test_o20_firmware_refuses_a_chunk(heap: Heap, npu: Npu) -> None:
     """O20: when firmware refuses a chunk the DEV BO fails and leaves nothing; the next announces it again.
 
@@ -193,6 +198,7 @@ def test_o20_firmware_refuses_a_chunk(heap: Heap, npu: Npu) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.fw
 def test_o22_firmware_refuses_the_heap(heap: Heap, npu: Npu) -> None:
     """O22: when firmware refuses the heap's first chunk there is no context, and nothing of it is left.
 
@@ -214,6 +220,7 @@ def test_o22_firmware_refuses_the_heap(heap: Heap, npu: Npu) -> None:
 
 @pytest.mark.quick
 @EXPANDING
+@pytest.mark.fw
 def test_o23_firmware_refuses_one_of_two(heap: Heap, npu: Npu) -> None:
     """O23: when firmware refuses a chunk for the second context only, the next try goes to that one only.
 
@@ -240,6 +247,7 @@ def test_o23_firmware_refuses_one_of_two(heap: Heap, npu: Npu) -> None:
 
 
 @EXPANDING
+@pytest.mark.fw
 def test_o24_firmware_is_silent(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
     """O24: firmware that is silent costs 5 s and its channel: then ENODEV, no hang, until it starts again.
 

@@ -153,6 +153,7 @@ def test_l26_counts_never_underflow(client: Client) -> None:
 @EXPANDING
 @pytest.mark.modes("sva")  # elsewhere a chunk's pages are all allocated at creation: minutes
 @pytest.mark.stress
+@pytest.mark.mode
 def test_e21_everything_at_once(heap: Heap) -> None:
     """E21: DEV BOs, chunks and mappings that threads make and end on one file keep the accounts right.
 
@@ -196,6 +197,7 @@ def test_e21_everything_at_once(heap: Heap) -> None:
 
 @EXPANDING
 @pytest.mark.modes("sva")  # with force-iova the pages are there at creation, which a signal does not reach either
+@pytest.mark.mode
 def test_o18_killed_while_mapping(device: Device) -> None:
     """O18: a process that is killed while it maps a whole heap ends within seconds, and all of it is given back.
 
@@ -218,6 +220,7 @@ def test_o18_killed_while_mapping(device: Device) -> None:
 
 @SHARED_MEMORY
 @pytest.mark.root
+@pytest.mark.mode
 def test_o31_killed_for_want_of_memory(device: Device) -> None:
     """O31: the process that the system kills for want of memory gives back its heap, and the device serves others.
 

@@ -41,6 +41,7 @@ def _started_anew(npu: Npu, device: Device) -> Iterator[None]:
 
 
 @SHARED_MEMORY
+@pytest.mark.mode
 def test_l14_exit_with_a_hung_command(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
     """L14: a process that ends while its command hangs is gone in the time that a hung command is given, with all it
     had: memory, context, channel.

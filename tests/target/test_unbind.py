@@ -32,6 +32,7 @@ SIZE = 16 * MIB
 
 
 @pytest.mark.fw
+@pytest.mark.mode
 def test_l20_open_file_outlives_the_driver(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
     """L20: a file with a mapped heap that is open when the driver goes is refused everything, and can be closed later.
 
@@ -51,6 +52,7 @@ def test_l20_open_file_outlives_the_driver(open_client: Callable[[], Client], np
 
 @pytest.mark.fw
 @pytest.mark.parametrize("hangs", [False, True], ids=["idle", "command in flight"])
+@pytest.mark.mode
 def test_l21_context_outlives_the_driver(
     open_client: Callable[[], Client], npu: Npu, device: Device, hangs: bool
 ) -> None:
@@ -72,6 +74,7 @@ def test_l21_context_outlives_the_driver(
 
 
 @pytest.mark.fw
+@pytest.mark.mode
 def test_l22_dma_buf_outlives_the_driver(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
     """L22: a dma-buf that is open when the driver goes can be closed later, and only then is its memory given back.
 
@@ -92,6 +95,7 @@ def test_l22_dma_buf_outlives_the_driver(open_client: Callable[[], Client], npu:
 
 
 @pytest.mark.fw
+@pytest.mark.mode
 def test_l23_unloaded_and_loaded(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
     """L23: after use the module can be unloaded: nobody holds it; loaded again it works.
 
@@ -110,6 +114,7 @@ def test_l23_unloaded_and_loaded(open_client: Callable[[], Client], npu: Npu, de
 
 @pytest.mark.fw
 @pytest.mark.generations("npu4", "npu5", "npu6")
+@pytest.mark.mode
 def test_e29_firmware_that_cannot_expand(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
     """E29: with firmware that does not know ADD_HOST_BUFFER a second chunk and a context do not go together; the
     client is told so, and works on in its first chunk.

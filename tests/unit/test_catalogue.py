@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 SUITE = Path(__file__).parents[1] / "target"
 CATALOGUE = {
@@ -40,3 +43,27 @@ def test_docstrings_say_the_case_and_the_source() -> None:
         text = ast.get_docstring(node) or ""
         assert text.startswith((f"{case}:", f"{case}, ")), f"{node.name}: {text[:20]}"
         assert "Source:" in text, node.name
+
+
+def marks(path: Path) -> Iterator[tuple[ast.FunctionDef, str]]:
+    """(test, its marks and those of its file, as source) of one file of the suite."""
+    assigned = {
+        node.targets[0].id: ast.unparse(node.value)
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            names = [ast.unparse(decorator) for decorator in node.decorator_list]
+            yield node, " ".join([*(assigned.get(name, name) for name in names), assigned.get("pytestmark", "")])
+
+
+@pytest.mark.parametrize("path", sorted(SUITE.glob("test_*.py")), ids=lambda path: path.stem)
+def test_marks_say_what_a_test_needs(path: Path) -> None:
+    for node, text in marks(path):
+        if "npu" in [argument.arg for argument in node.args.args]:
+            assert "mark.fw" in text, f"{node.name} asks the NPU: fw"
+        if "mark.modes(" in text:
+            assert re.search(r"mark\.mode\b", text), f"{node.name} is not for every address mode: mode"
+        if re.search(r"mark\.long\b", text):
+            assert "mark.stress" in text, f"{node.name} is in no suite: stress"
