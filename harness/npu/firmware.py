@@ -151,7 +151,10 @@ class Firmware:
         if reply is None:
             self._log(channel, packet, request, None, "dropped" if message.answered else "kept")
             return
-        payload = message.pack(reply.status, () if reply.status and not reply.values else reply.values)
+        if rule.malform == "garbage":
+            payload = message.garbage(reply.status)
+        else:
+            payload = message.refusal(rule.status) if rule.status else message.pack(reply.status, reply.values)
         self._log(channel, packet, request, reply.status, _action(rule))
         self._answer(channel, packet, payload, rule)
 

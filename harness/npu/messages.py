@@ -73,11 +73,26 @@ class Message:
         rest.insert(self.status_at, status)
         return self._answer.pack(*rest)
 
+    def refusal(self, status: int) -> bytes:
+        """The answer of a firmware that refuses: that of a chain says which slot it refuses (the first), and why."""
+        return self.pack(status, (0, status) if self.opcode in EXECUTIONS and self.answer == "III" else ())
+
+    def garbage(self, status: int) -> bytes:
+        """An answer of the right size with ``status`` and nothing else that could be meant; without anything else, no
+        status that exists.
+        """
+        values = list(self._answer.unpack(bytes([GARBAGE]) * self._answer.size))
+        if len(values) > 1:
+            values[self.status_at] = status
+        return self._answer.pack(*values)
+
 
 _HOST_BUFFER = (("context_id", "I"), ("buf_addr", "Q"), ("buf_size", "Q"))
 _CHAIN = (("buf_addr", "Q"), ("buf_size", "I"), ("count", "I"))
 _QUEUE_PAIR = 8
 """Words of one struct cq_pair; an answer to CREATE_CONTEXT has two."""
+GARBAGE = 0xA5
+"""The byte that garbage is made of."""
 
 MESSAGES = {
     int(m.opcode): m

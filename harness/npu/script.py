@@ -21,8 +21,8 @@ from typing import Any
 
 from harness.npu.codes import Opcode, PspCommand, SmuCommand
 
-MALFORMS = ("size", "id", "magic", "truncated", "zero", "tail", "tombstone")
-"""Kinds of malformed answers: mailbox.py, Channel.answer."""
+MALFORMS = ("size", "id", "magic", "truncated", "zero", "tail", "tombstone", "garbage")
+"""Kinds of malformed answers: messages.py, Message.garbage(); all others mailbox.py, Channel.answer()."""
 BOOTS = ("dead",)
 _KEYS = frozenset(
     {

@@ -74,6 +74,16 @@ def test_the_status_stands_where_the_driver_looks() -> None:
     assert MESSAGES[Opcode.CREATE_CONTEXT].pack(5) == struct.pack("<I72x", 5)
 
 
+def test_a_refused_chain_says_which_slot_and_why() -> None:
+    assert MESSAGES[Opcode.CHAIN_EXEC_NPU].refusal(5) == struct.pack("<3I", 5, 0, 5)
+    assert MESSAGES[Opcode.GET_TELEMETRY].refusal(5) == struct.pack("<4I", 0, 0, 0, 5)
+
+
+def test_garbage_keeps_the_size_and_the_status_unless_there_is_nothing_else() -> None:
+    assert MESSAGES[Opcode.GET_TELEMETRY].garbage(0) == b"\xa5" * 12 + bytes(4)
+    assert MESSAGES[Opcode.ADD_HOST_BUFFER].garbage(0) == b"\xa5" * 4
+
+
 @pytest.mark.parametrize(
     ("npu", "version", "name", "known"),
     [
