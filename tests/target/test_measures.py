@@ -82,6 +82,7 @@ def test_trace(open_client: Opener, measure: Measure, name: str) -> None:
     measure("system calls", took.calls, "")
 
 
+@pytest.mark.mode
 @SHARED_MEMORY
 def test_idle_client(open_client: Opener, first_bytes: int, measure: Measure) -> None:
     """What a client holds that has done nothing yet, but may come to need 96 MiB of heap.
@@ -163,6 +164,7 @@ def test_messages(heap: Heap, first_bytes: int, npu: Npu, awake: Device, measure
     assert npu.trouble(0) == []
 
 
+@pytest.mark.mode
 @SHARED_MEMORY
 def test_heap_never_shrinks(open_client: Opener, first_bytes: int, measure: Measure) -> None:
     """Memory comes on demand and goes at close only: freeing all DEV BOs, unmapping the chunks and closing their
