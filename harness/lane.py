@@ -116,7 +116,13 @@ class LaneRun:
             self.records.add({**record, "evidence": evidence, "seconds": round(seconds, 3), "console": console})
 
     def run(self, cell: Cell) -> None:
-        """Run a cell to its end: every test of it has reported, is lost, or could not be asked."""
+        """Run a cell to its end: every test of it has reported, is lost, or could not be asked; then look what memory
+        they lost, where the kernel can."""
+        self._answer(cell)
+        if self.module.kernel.profile is Profile.DEBUG and not self.question.quick:
+            self._look_for_leaks(cell)
+
+    def _answer(self, cell: Cell) -> None:
         failed_boots = 0
         unaskable: set[str] = set()
         while True:
@@ -138,7 +144,6 @@ class LaneRun:
                     raise Broken from None
                 say(f"{problem.lost.evidence.splitlines()[0]}: trying once more in a fresh guest")
                 continue
-            self._name_leaks(cell, _who_lost_memory(new))
             unaskable |= {str(e["id"]) for e in new if e.get("event") in ("lost", "fault") and _is_error(e)}
             if lost is None and not _cut_short(new):
                 return
@@ -182,23 +187,39 @@ class LaneRun:
             return Start.DRIVER
         return Start.COLD if KERNEL_LOG in (cell.tests or ()) else Start.KERNEL
 
-    def _name_leaks(self, cell: Cell, tests: Sequence[str]) -> None:
-        """One of these tests lost memory: ask halves of them again, down to the one. A guest that does not come up, or
-        does not stay, leaves it unnamed."""
-        parts = halves(tests)
+    def _look_for_leaks(self, cell: Cell) -> None:
+        """Ask all tests of a cell that ended by themselves once more, in one guest, which looks for lost memory at its
+        end; where it finds any, halves of them, down to the one that lost it."""
+        parts = [tests] if (tests := self._to_look_at(cell)) else []
         while parts and not self._stopped:
-            new: list[Mapping[str, Any]] = []
+            part, new = parts.pop(), list[Mapping[str, Any]]()
             try:
-                self._boot_and_run(cell, parts.pop(), new, naming=True)
+                lost = self._boot_and_run(cell, part, new, naming=True)
             except (_NotRestored, _NotUp) as problem:
-                self.note(f"{cell.lane}: which test lost memory was not found out: {problem}")
+                lost = Lost(True, str(problem), "")
+            if lost is not None:
+                what = lost.evidence.splitlines()[0]
+                self.note(f"{cell.lane}: kmemleak did not look at {cell.group or 'the suite'}: {what}")
                 return
             parts += halves(_who_lost_memory(new))
+
+    def _to_look_at(self, cell: Cell) -> tuple[str, ...]:
+        """The tests of a cell that passed or failed; none if they were looked at before."""
+        mine = [e for e in self.events if e.get("event") == "boot" and e["attempt"] == cell.attempt]
+        boots = {e["boot"] for e in mine if e.get("group", "") == cell.group}
+        if any(e["boot"] in boots for e in mine if e.get("naming")):
+            return ()
+        ended = dict.fromkeys(
+            str(e["id"])
+            for e in self.events
+            if e.get("event") == "test-end" and e.get("boot") in boots and e.get("outcome") in ("pass", "fail")
+        )
+        return tuple(test for test in ended if cell.tests is None or test in cell.tests)
 
     def _boot_and_run(
         self, cell: Cell, left: tuple[str, ...] | None, new: list[Mapping[str, Any]], naming: bool = False
     ) -> Lost | None:
-        """One guest. ``new`` receives the events of its tests. ``naming``: only to name the one that loses memory."""
+        """One guest. ``new`` receives the events of its tests. ``naming``: only to see which of them lose memory."""
         start = self._prepared(self._start_of(cell))
         about = {"attempt": cell.attempt, "group": cell.group, "start": start.value}
         number = self.records.add_boot({**about, "naming": True} if naming else about)
@@ -214,7 +235,7 @@ class LaneRun:
             (cell.group,) if cell.group else (),
             question.quick,
             armed=self.guests.fresh and not naming,
-            kmemleak=not question.quick,
+            kmemleak=naming,
         )
         title = f"{cell.lane}: {cell.group or 'suite'}, guest {number} ({start.value})"
         with step(title + (f", attempt {cell.attempt}" if cell.attempt > 1 else "")) as progress:

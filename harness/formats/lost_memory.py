@@ -43,7 +43,7 @@ def halves(tests: Sequence[str]) -> list[tuple[str, ...]]:
 
 @dataclass
 class Suspects:
-    """Tests of one guest, one of which lost ``memory``; ``named`` are those that lost it when asked alone."""
+    """Tests of one guest, one of which lost ``memory``; ``named``: the fingerprints that fewer of them lost, too."""
 
     tests: tuple[tuple[str, int], ...]
     memory: tuple[Finding, ...]

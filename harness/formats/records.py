@@ -6,7 +6,7 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
 
     stage        id, outcome, evidence, seconds, console            apply, build, boot, probe
     boot         boot, attempt, group, start                        a guest is started for a group of tests ("": all);
-                 naming: it only asks again which of its tests lost memory
+                 naming: its tests have answered, and only run again to see which of them lose memory
     suite-start  boot, attempt, tests, kmsg                         the guest's own list of test ids
     test-start   boot, attempt, id, kmsg, outside (counters)        the test is LOST from here on until it reports
     test-end     boot, attempt, id, outcome, phase, text, duration, kmsg, counters, outside, measures;
@@ -265,18 +265,18 @@ def _suite_end(state: _Fold, event: Event) -> None:
 
 
 def _lost_memory(state: _Fold, event: Event) -> None:
-    """What kmemleak found is one test's if the guest ran only one; else guests of smaller groups are asked again."""
+    """What kmemleak found is one test's if the guest ran only one; else guests of smaller groups are asked again, and
+    the smallest in which it was found has it."""
     found = lost_memory(event)
     state.blame((KERNEL_LOG, int(event["attempt"])), found.before)
     if not found.then or not state.ran:
         return
+    for suspects in state.suspects:
+        if set(state.ran) <= set(suspects.tests):
+            suspects.named |= {finding.fingerprint for finding in found.then}
     if len(state.ran) == 1:
-        test = state.ran[0]
-        state.blame(test, found.then)
-        for suspects in state.suspects:
-            if test in suspects.tests:
-                suspects.named |= {finding.fingerprint for finding in found.then}
-    elif not state.naming:
+        state.blame(state.ran[0], found.then)
+    else:
         state.suspects.append(Suspects(tuple(state.ran), found.then))
 
 
