@@ -15,7 +15,6 @@ TIMERS = "/proc/timer_list"
 AGE_SECONDS = 5.5
 """MSECS_MIN_AGE is 5000."""
 MOST_CHARACTERS = 200_000
-_BORN = re.compile(r"^  comm .*, jiffies (\d+)", re.MULTILINE)
 _JIFFIES = re.compile(r"^jiffies: (\d+)$", re.MULTILINE)
 
 
@@ -41,20 +40,14 @@ def now(path: str = TIMERS) -> int:
     return int(found[1]) if found else 0
 
 
-def unreferenced(since: int, path: str = PATH) -> str:
+def unreferenced(path: str = PATH) -> str:
     """All that is lost, since the boot, as the kernel describes it; empty if nothing is. Takes ten seconds and more.
 
-    Where something was lost after ``since`` it looks twice: an object whose last pointer was in a register during one
-    look is seen in the other.
+    It looks twice: what it sees for the first time could still be in use, for all it knows.
     """
-    time.sleep(AGE_SECONDS)
-    text = _look(path)
-    if any(int(born) >= since for born in _BORN.findall(text)):
-        text = _look(path)
-    return text
-
-
-def _look(path: str) -> str:
+    started = time.monotonic()
+    _order("scan", path)
+    time.sleep(max(0.0, AGE_SECONDS - (time.monotonic() - started)))
     _order("scan", path)
     with open(path, errors="replace") as stream:
         return stream.read(MOST_CHARACTERS)

@@ -167,7 +167,7 @@ class Events:
         """What kmemleak found, if it was to look: ``unreferenced``, and since when it counts, in jiffies."""
         if not self.order.kmemleak or not self.armed.get("kmemleak"):
             return {}
-        return {"unreferenced": kmemleak.unreferenced(self.began), "since": self.began}
+        return {"unreferenced": kmemleak.unreferenced(), "since": self.began}
 
     def _seconds_left(self) -> float:
         """The limit is the whole test's; clean-up gets some seconds in any case."""
