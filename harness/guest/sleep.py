@@ -15,7 +15,7 @@ DELAY = Path("/sys/module/suspend/parameters/pm_test_delay")
 PORT = Path("/sys/bus/virtio/drivers/virtio_console")
 
 
-def suspend_devices(seconds: int = 1) -> None:
+def suspend_devices(seconds: int = 0) -> None:
     """Suspend all devices, wait for ``seconds``, resume them. Raises OSError when a device refuses."""
     DELAY.write_text(str(seconds))
     (POWER / "pm_test").write_text("devices")

@@ -10,7 +10,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -241,30 +240,3 @@ def test_o31_killed_for_want_of_memory(device: Device) -> None:
         in_child(body)
     eventually(lambda: shared_memory() - before < CHUNK // 4, "the memory of the process is back")
     Client.open(device.node).close()
-
-
-@pytest.mark.root
-def test_l11_named_dev_bo(open_client: Callable[[], Client]) -> None:
-    """L11: a DEV BO that another file opened by its name does not outlive the heap it lies in: either it cannot be
-    opened, or the heap stays until it is closed there, too.
-
-    Source: amdxdna_gem.c, amdxdna_gem_heap_free() uses the client, which amdxdna_client_cleanup() has freed (Linux 7.3;
-    mended after it).
-    """
-    before = shared_memory()
-    heap, other = Heap(open_client()), open_client()
-    with works("first chunk and a DEV BO"):
-        heap.add_chunk()
-        dev = heap.create_dev(MIB)
-    opened = 0
-    with suppress(OSError):
-        opened = other.open_name(heap.client.flink(dev))
-    heap.client.close()
-    if opened:
-        other.close_bo(opened)
-    other.close()
-    eventually(lambda: shared_memory() - before < CHUNK // 4, "the chunk is given back")
-    again = Heap(open_client())
-    with works("first chunk of a new client and a DEV BO"):
-        again.add_chunk()
-        again.create_dev(MIB)

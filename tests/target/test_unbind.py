@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The driver is taken from its device, or unloaded, while somebody still has it open.
+"""The driver is taken from its device, or unloaded, while somebody still has it open; a buffer outlives its client.
 
 In carveout mode the memory is given to the device once and is gone with it, so these run in the other modes only.
 """
@@ -11,12 +11,13 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from harness.drm.client import Client
 from harness.drm.device import Device
-from harness.drm.heap import DEVICE_BASE, MIB, Heap
+from harness.drm.heap import CHUNK, DEVICE_BASE, MIB, Heap
 from harness.drm.structs import BoType
 from harness.guest import modules
 from harness.guest.binding import unbound
@@ -139,3 +140,31 @@ def test_e29_firmware_that_cannot_expand(open_client: Callable[[], Client], npu:
         with unbound(device):
             npu.speak("")
     serves(open_client, "after the driver came back")
+
+
+# Last of all: in 7.3 the heap is lost by it, and is found when the driver leaves its device.
+@pytest.mark.mode
+def test_l11_named_dev_bo(open_client: Callable[[], Client]) -> None:
+    """L11: a DEV BO that another file opened by its name does not outlive the heap it lies in: either it cannot be
+    opened, or the heap stays until it is closed there, too.
+
+    Source: amdxdna_gem.c, amdxdna_gem_heap_free() uses the client, which amdxdna_client_cleanup() has freed (Linux 7.3;
+    mended after it).
+    """
+    before = shared_memory()
+    heap, other = Heap(open_client()), open_client()
+    with works("first chunk and a DEV BO"):
+        heap.add_chunk()
+        dev = heap.create_dev(MIB)
+    opened = 0
+    with suppress(OSError):
+        opened = other.open_name(heap.client.flink(dev))
+    heap.client.close()
+    if opened:
+        other.close_bo(opened)
+    other.close()
+    eventually(lambda: shared_memory() - before < CHUNK // 4, "the chunk is given back")
+    again = Heap(open_client())
+    with works("first chunk of a new client and a DEV BO"):
+        again.add_chunk()
+        again.create_dev(MIB)
