@@ -240,9 +240,9 @@ class Client:
 
     # Queries
 
-    def get_info(self, what: Info, size: int) -> bytes:
-        """GET_INFO: at most ``size`` bytes of an answer."""
-        buffer = ctypes.create_string_buffer(size)
+    def get_info(self, what: Info, size: int, question: bytes = b"") -> bytes:
+        """GET_INFO: at most ``size`` bytes of an answer, in a buffer that begins with ``question``."""
+        buffer = ctypes.create_string_buffer(question, size)
         request = structs.GetInfo(param=what, buffer_size=size, buffer=ctypes.addressof(buffer))
         ioctl.call(self.fd, ioctl.GET_INFO, request)
         return buffer.raw[: min(size, int(request.buffer_size))]
@@ -261,6 +261,13 @@ class Client:
         question = structs.BoUsage(pid=pid or os.getpid())
         answer = structs.BoUsage.from_buffer_copy(self.get_array(Array.BO_USAGE, bytes(question))[0])
         return Usage(int(answer.total_usage), int(answer.internal_usage), int(answer.heap_usage))
+
+    def column_status(self, size: int) -> bytes:
+        """GET_INFO AIE_STATUS: ``size`` bytes of what firmware writes about the columns."""
+        buffer = ctypes.create_string_buffer(size)
+        question = structs.AieStatus(buffer=ctypes.addressof(buffer), buffer_size=size)
+        self.get_info(Info.AIE_STATUS, ctypes.sizeof(question), bytes(question))
+        return buffer.raw
 
     def contexts_alive(self) -> int:
         """How many contexts the driver thinks firmware has, of all clients (npu_task_curr)."""

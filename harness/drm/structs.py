@@ -268,6 +268,12 @@ class BoUsage(ctypes.Structure):
     _fields_ = (("pid", _S64), ("total_usage", _U64), ("internal_usage", _U64), ("heap_usage", _U64))
 
 
+class AieStatus(ctypes.Structure):
+    """struct amdxdna_drm_query_aie_status: where to put how many bytes; ``cols_filled`` comes back."""
+
+    _fields_ = (("buffer", _U64), ("buffer_size", _U32), ("cols_filled", _U32))
+
+
 class ResourceInfo(ctypes.Structure):
     """struct amdxdna_drm_get_resource_info."""
 
@@ -339,6 +345,7 @@ SIZES: dict[type[ctypes.Structure], int] = {
     SetState: 16,
     GetArray: 24,
     BoUsage: 32,
+    AieStatus: 16,
     ResourceInfo: 40,
     HwctxEntry: 144,
 }

@@ -49,13 +49,16 @@ def settled(before: dict[str, int], root: str = "/", seconds: float = SETTLE_SEC
     deadline = time.monotonic() + seconds
     while True:
         now = snapshot(root)
-        if not _grown(before, now) or time.monotonic() > deadline:
+        if not grown(before, now) or time.monotonic() > deadline:
             return now
         time.sleep(_POLL_SECONDS)
 
 
-def _grown(before: dict[str, int], now: dict[str, int]) -> bool:
-    return any(now[name] > before[name] + slack for name, slack in WATCHED.items() if name in before and name in now)
+def grown(before: dict[str, int], now: dict[str, int]) -> list[str]:
+    """What is watched and is more than before."""
+    return [
+        name for name, slack in WATCHED.items() if name in before and name in now and now[name] > before[name] + slack
+    ]
 
 
 def snapshot(root: str = "/") -> dict[str, int]:

@@ -36,6 +36,8 @@ _FRAME = re.compile(r"^ ([\w.]+)\+(0x[0-9a-f]+)/0x[0-9a-f]+(?: \[(\w+)\])?")
 EACH = 64
 """So many allocations fail each; behind them the steps grow, since populating a chunk makes tens of thousands."""
 _GROWTH = 1.5
+_NEVER = 1 << 30
+"""No call makes so many allocations."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,13 @@ def site_of(lines: list[str], module: str = "amdxdna") -> str:
 
 
 def functions(kallsyms: str, module: str = "amdxdna") -> dict[str, tuple[int, int]]:
-    """Where each function of a module begins and where the next one does, from /proc/kallsyms."""
+    """Where each function of a module (or, "", of the kernel itself) begins and where the next one does, from
+    /proc/kallsyms."""
+    owner = [f"[{module}]"] if module else []
     found = []
     for line in kallsyms.splitlines():
         fields = line.split()
-        if len(fields) == 4 and fields[3] == f"[{module}]" and fields[1] in "tT":
+        if fields[3:] == owner and fields[1] in "tT":
             found.append((int(fields[0], 16), fields[2]))
     found.sort()
     return {name: (start, after) for (start, name), (after, _) in itertools.pairwise(found)}
@@ -86,16 +90,19 @@ def functions(kallsyms: str, module: str = "amdxdna") -> dict[str, tuple[int, in
 class Faults:
     """Fault injection set up for the driver's own calls.
 
-    ``spare``: a function of the driver below which nothing fails; ``only``: one below which alone something does.
+    ``spare``: a function of the driver below which nothing fails; ``only``: one, of the driver or of the kernel, below
+    which alone something does.
     """
 
     def __init__(self, spare: str = "", only: str = "", debugfs: Path = Path("/sys/kernel/debug")) -> None:
-        symbols = functions(Path("/proc/kallsyms").read_text())
+        kallsyms = Path("/proc/kallsyms").read_text()
+        symbols = functions(kallsyms)
         if not symbols:
             raise OSError("no symbol of the driver in /proc/kallsyms")
         reject = symbols[spare] if spare else (0, 0)
         text = (min(start for start, _ in symbols.values()), max(end for _, end in symbols.values()))
-        text = symbols[only] if only else text
+        if only:
+            text = symbols[only] if only in symbols else functions(kallsyms, "")[only]
         for kind in KINDS:
             for name, value in _SETTINGS.items():
                 path = debugfs / kind / name
@@ -129,6 +136,16 @@ class Faults:
             return None, error
         records, _ = self._kmsg.read()
         return Hit(n, site_of([record.text for record in records])), error
+
+    def count(self, act: Callable[[], None]) -> int:
+        """How many allocations ``act`` makes; none fails. Raises OSError as ``act`` does."""
+        os.pwrite(self._nth, str(_NEVER).encode(), 0)
+        try:
+            act()
+        finally:
+            left = int(os.pread(self._nth, 16, 0))
+            os.pwrite(self._nth, b"0", 0)
+        return _NEVER - left
 
     def steps(self, each: int = EACH) -> Iterator[int]:
         """The allocations to fail, in order, without end."""

@@ -6,16 +6,19 @@ A plain pytest on a machine with an NPU may use them too: ``pytest -p harness.gu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import pytest
 
 from harness.drm.client import Client
 from harness.drm.device import Device
 from harness.drm.heap import Heap
+from harness.guest import spoiled
 from harness.guest import variant as variants
 from harness.guest.npu import Npu
 from harness.guest.port import Link
+from harness.guest.scenario import Scenario
+from harness.guest.spoiled import WAYS, Message, Sweep
 from harness.guest.variant import Variant
 
 MARKS = (
@@ -120,3 +123,33 @@ def measure(request: pytest.FixtureRequest) -> Callable[[str, float, str], None]
         request.node.user_properties.append((name, {"value": value, "unit": unit}))
 
     return add
+
+
+@pytest.fixture
+def spoil(device: Device, npu: Npu, measure: Callable[[str, float, str], None]) -> Iterator[Callable[..., None]]:
+    """Firmware's answers in a scenario go wrong in one way (:data:`harness.guest.spoiled.WAYS`), one after the other.
+
+    ``known``: places that are not asked; ``only``: those that alone are. ``part`` of ``parts``: see :class:`Sweep`.
+    """
+
+    def run(
+        kind: type[Scenario],
+        name: str,
+        known: Collection[str] = (),
+        only: Collection[str] = (),
+        part: int = 0,
+        parts: int = 1,
+    ) -> None:
+        way = WAYS[name]
+
+        def wanted(message: Message) -> bool:
+            where = spoiled.place(message, way)
+            return where in only if only else where not in known
+
+        sweep = Sweep(device, npu, kind, way)
+        sweep.run(wanted, part, parts)
+        spoiled.report(sweep, measure)
+
+    yield run
+    npu.reset()
+    device.suspend()

@@ -21,16 +21,18 @@ RESULT_BYTES = 256 * 1024
 class Worker:
     """Built on a heap whose first chunk is mapped. Raises OSError where the driver refuses something.
 
-    ``result`` is a SHARE BO of 256 KiB that programs write to, ``result_address`` the NPU's address of it.
+    ``result`` is a SHARE BO of 256 KiB that programs write to, ``result_address`` the NPU's address of it. Without
+    ``configured`` its compute unit is left to :meth:`configure`.
     """
 
-    def __init__(self, heap: Heap) -> None:
+    def __init__(self, heap: Heap, configured: bool = True) -> None:
         client = heap.client
         self.heap = heap
         self.client = client
         self.context = client.create_hwctx()
         self.cu = heap.create_dev(CODE_BYTES)
-        client.config_cu(self.context, [(self.cu, 0)])
+        if configured:
+            self.configure()
         code = heap.create_dev(CODE_BYTES)
         self._code_address = client.bo_info(code).xdna_addr
         self._code = heap.view(code, CODE_BYTES)
@@ -39,6 +41,10 @@ class Worker:
         self._result = client.create_bo(BoType.SHARE, RESULT_BYTES)
         self.result = client.map_bo(self._result, RESULT_BYTES)
         self.result_address = client.bo_info(self._result).xdna_addr
+
+    def configure(self) -> None:
+        """Set up the compute unit."""
+        self.client.config_cu(self.context, [(self.cu, 0)])
 
     def submit(self, program: Program, arguments: Sequence[int] = ()) -> int:
         """Start a program: its place on the timeline. ``arguments`` are handles of further BOs it uses."""

@@ -24,6 +24,9 @@ NOISE = re.compile(
     r"|(?:raw|head|flags|page|page_type): |page dumped |The buggy address belongs to the physical page|Memory state "
     r"|>?[0-9a-f]{16}: |\^$|=+$|</?TASK>$|kasan_save_)"
 )
+VISITED = (("allocations failed", "call sites"), ("answers spoiled", "messages"))
+LEFT = "not recovered"
+"""Measures of the enumeration's tests (tests/target, harness/guest/spoiled.py)."""
 
 
 def render(report: Report) -> str:
@@ -44,6 +47,7 @@ def render(report: Report) -> str:
     lines += _difference_free(report)
     lines += _disarmed(report)
     lines += _numbers(report)
+    lines += _visited(report)
     if report.coverage:
         lines += ["", "coverage:", *(f"  {_kept(line)}" for line in report.coverage)]
     if report.trailers:
@@ -55,6 +59,24 @@ def render(report: Report) -> str:
         f"where to look: {report.run}/report.json, junit.xml, <lane>/{report.variant}/boot-*/console.log",
     ]
     return printable("\n".join(lines)) + "\n"
+
+
+def _visited(report: Report) -> list[str]:
+    """What the enumeration made fail on each lane: how much, at how many places, and in which tests not all of it
+    recovered."""
+    lines = []
+    for name, lane in report.lanes.items():
+        for what, places in VISITED:
+            tests = [r for r in lane.results if r.attempt == 1 and what in r.measures]
+            failed, visited, left = (sum(_measured(r, key) for r in tests) for key in (what, places, LEFT))
+            if tests:
+                lines.append(f"  {name}: {failed} {what}, {visited} {places} in {len(tests)} tests; {left} {LEFT}")
+                lines += [f"    {_measured(r, LEFT)} in {r.id}" for r in tests if _measured(r, LEFT)]
+    return ["", "enumeration:", *lines] if lines else []
+
+
+def _measured(result: Result, name: str) -> int:
+    return int(result.measures[name].value) if name in result.measures else 0
 
 
 def _kept(line: str) -> str:

@@ -27,6 +27,7 @@ def test_a_failure_without_a_stack_is_named_as_such() -> None:
 def test_a_function_ends_where_the_next_begins() -> None:
     text = "ffff20 t b\t[amdxdna]\nffff10 t a\t[amdxdna]\nffff30 d data\t[amdxdna]\nffff12 t other\t[snd]\n"
     assert functions(text) == {"a": (0xFFFF10, 0xFFFF20)}
+    assert functions("ff01 T x\nff03 t y\nff02 t z\t[amdxdna]\n", "") == {"x": (0xFF01, 0xFF03)}
 
 
 def test_steps_grow_only_behind_the_first_ones() -> None:

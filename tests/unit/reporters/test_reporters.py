@@ -81,6 +81,17 @@ def test_text_names_what_was_broken_on_the_way(bad: Report) -> None:
     assert "    introduced by 3/3, still there at 3/3\n" in said
 
 
+def test_text_says_what_the_enumeration_visited_and_what_did_not_recover(bad: Report) -> None:
+    def visited(name: str, failed: int, left: int) -> Result:
+        counts = {"answers spoiled": failed, "messages": 2, "not recovered": left}
+        return Result(f"test_x.py::{name}", P, measures={key: Measure(n, "") for key, n in counts.items()})
+
+    lanes = {"head": LaneReport("head", "7.3.4-b", (visited("test_a", 5, 0), visited("test_b", 7, 1)))}
+    said = text.render(replace(bad, lanes=lanes))
+    assert "head: 12 answers spoiled, 4 messages in 2 tests; 1 not recovered\n    1 in test_x.py::test_b\n" in said
+    assert "enumeration" not in text.render(bad)
+
+
 def test_json_has_the_lists(bad: Report) -> None:
     got = json.loads(data.render(bad))
     assert got["verdict"] == "BAD"
