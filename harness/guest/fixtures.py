@@ -29,6 +29,7 @@ MARKS = (
     "mode: what it finds depends on the address mode; the suite of this name runs in every mode",
     "stress: many repetitions, threads or processes; the suite of this name runs them all",
     "long: too long for the default suite, which leaves it out; mark it stress as well",
+    "leaves(counter, count): what stays behind and is not the driver's: so much more of a counter is no leak",
     "root: needs more than an open file: sysfs, debugfs, modules",
     "enumeration: makes every allocation or message fail, one after the other; a suite of its own",
 )

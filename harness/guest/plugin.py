@@ -109,7 +109,7 @@ class Events:
         self.current = Outcome()
         self.deadline = time.monotonic() + self.order.limit
         self._event("test-start", id=item.nodeid)
-        before = self.counters or counters.snapshot()
+        before = allowed(item, self.counters or counters.snapshot())
         armed = self.armed or detectors.armed()
         detectors.arm_again()
         try:
@@ -183,6 +183,12 @@ class Events:
         if lost:
             fields["kmsg_lost"] = lost
         self.link.event(name, **fields)
+
+
+def allowed(item: pytest.Item, before: dict[str, int]) -> dict[str, int]:
+    """The counters before a test, with what it says that it leaves."""
+    more = {str(mark.args[0]): int(mark.args[1]) for mark in item.iter_markers("leaves")}
+    return {name: count + more.get(name, 0) for name, count in before.items()}
 
 
 def classify(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:

@@ -21,6 +21,9 @@ REPLAYED = ["CREATE_CONTEXT", "MAP_HOST_BUFFER", *["ADD_HOST_BUFFER"] * (CHUNKS 
 @pytest.mark.generations("npu4", "npu5", "npu6")
 @pytest.mark.parametrize("asleep", [False, True], ids=["in use", "asleep already"])
 @pytest.mark.mode
+@pytest.mark.leaves(
+    "slab.shmem_inode_cache", 1
+)  # the device file of the port that stepped aside: the agent has it open
 def test_e27_system_suspend(heap: Heap, npu: Npu, device: Device, asleep: bool) -> None:
     """E27: after a suspend of the system a context has all its chunks, with what was in them, and the heap can grow.
 
