@@ -25,7 +25,7 @@ from harness.model.judge import ATTEMPTS
 from harness.model.kernel import Module, Profile
 from harness.model.result import Outcome
 
-RECIPE = 1
+RECIPE = 2
 """Count up when events mean something else, or the agent or the lane asks in another way."""
 KEPT = ("boot", "suite-start", "test-start", "test-end", "lost", "suite-end")
 STAGES = ("stage/boot", "stage/probe")
@@ -34,7 +34,7 @@ STAGES = ("stage/boot", "stage/probe")
 def key(job: Job, module: Module, machine: Machine) -> str:
     """Everything that the answers depend on: kernel, driver, machine, NPU, suite and agent, and what is asked."""
     package = data_folder("harness")
-    asked = (job.suite, job.select, job.quick, job.test_seconds)
+    asked = (job.suite, job.select, job.quick, job.test_seconds, job.kmemleak)
     return key_of(
         recipe=RECIPE,
         kernel=module.kernel.key,

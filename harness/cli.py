@@ -72,6 +72,7 @@ def cli() -> None:
 @click.option("--start", type=click.Choice(["restored", "cold"]), help="restore saved guests, or boot  [restored]")
 @click.option("--fresh", is_flag=True, default=None, help="ask every test, also what an earlier run answered")
 @click.option("--coverage", is_flag=True, default=None, help="count which lines of the driver the tests run")
+@click.option("--kmemleak", is_flag=True, default=None, help="look for lost memory (debug profile; twice as long)")
 @click.option("--workers", type=click.IntRange(0, 64), help="guests at a time  [as cores and memory allow]")
 @click.option(
     "--job",

@@ -41,6 +41,7 @@ class Job(_Strict):
     ``edits``: changes by pattern on top of every lane: files, or names in patches/edits.
     ``start``: whether guests are restored from a saved one or booted. ``fresh``: ask every test, also what an earlier
     run answered. ``coverage``: the head lane's driver counts its lines.
+    ``kmemleak``: each group of tests runs once more and looks for memory that nobody points to; only the debug kernel can.
     ``workers``: guests at a time, 0 for as many as cores and memory allow. ``target``: emulated,
     or ssh:[USER@]HOST, a machine that runs the kernel already.
     """
@@ -61,10 +62,17 @@ class Job(_Strict):
     start: Literal["restored", "cold"] = "restored"
     fresh: bool = False
     coverage: bool = False
+    kmemleak: bool = False
     workers: int = Field(default=0, ge=0, le=64)
     attempts: int = Field(default=ATTEMPTS, ge=2, le=ATTEMPTS)
     test_seconds: float = Field(default=60.0, gt=0, le=3600)
     boot_seconds: float = Field(default=90.0, gt=0, le=3600)
+
+    @model_validator(mode="after")
+    def _who_looks_for_leaks(self) -> Job:
+        if self.kmemleak and self.profile is not Profile.DEBUG:
+            raise ValueError("kmemleak needs the debug profile")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -72,13 +72,15 @@ class Opener(Protocol):
 
 @dataclass(frozen=True)
 class Question:
-    """What the suite is asked in every guest of this lane, and how these start at best."""
+    """What the suite is asked in every guest of this lane, and how these start at best. ``kmemleak``: each cell's tests
+    run once more, to see what memory they lose."""
 
     suite: str
     select: str
     test_seconds: float
     quick: bool = False
     start: Start = Start.COLD
+    kmemleak: bool = False
 
 
 class Broken(Exception):
@@ -117,9 +119,9 @@ class LaneRun:
 
     def run(self, cell: Cell) -> None:
         """Run a cell to its end: every test of it has reported, is lost, or could not be asked; then look what memory
-        they lost, where the kernel can."""
+        they lost, if that is asked."""
         self._answer(cell)
-        if self.module.kernel.profile is Profile.DEBUG and not self.question.quick:
+        if self.question.kmemleak:
             self._look_for_leaks(cell)
 
     def _answer(self, cell: Cell) -> None:

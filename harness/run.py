@@ -210,7 +210,7 @@ class Run:
     def _open_lane(self, name: str, module: Module) -> None:
         job = self.job
         start = Start.DRIVER if job.start == "restored" else Start.COLD
-        question = Question(job.suite, job.select, job.test_seconds, job.quick, start)
+        question = Question(job.suite, job.select, job.test_seconds, job.quick, start, job.kmemleak)
         guests: Opener
         if job.machine:
             payload = Payload(module, data_folder("harness"), data_folder("tests/target"), job.variant)

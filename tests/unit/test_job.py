@@ -10,6 +10,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.job import Job, check, read_known, read_toml, write_job
+from harness.model.kernel import Profile
 from harness.model.known import hide
 from harness.model.result import Outcome, Result
 
@@ -96,3 +97,9 @@ def test_findings_of_a_known_failure_belong_to_a_test(tmp_path: Path) -> None:
     assert found[0].findings == ("LEAK:shmem",)
     with pytest.raises(UsageError, match="names no test"):
         read_known(written(tmp_path, KNOWN.replace("test =", "fingerprint =") + 'findings = ["LEAK:shmem"]\n'))
+
+
+def test_kmemleak_needs_the_kernel_that_has_it() -> None:
+    with pytest.raises(ValueError, match="needs the debug profile"):
+        Job(kernel="debian:7.3", kmemleak=True)
+    assert Job(kernel="debian:7.3", profile=Profile.DEBUG, kmemleak=True).kmemleak

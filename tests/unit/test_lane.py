@@ -140,10 +140,10 @@ class Lab:
         self.ended = True
 
 
-def lane(lab: Lab, folder: Path, start: Start = Start.COLD, profile: Profile = Profile.PLAIN) -> LaneRun:
-    kernel = Kernel("key", "7.3.4-xdna-key", profile, folder, (), folder, folder)
+def lane(lab: Lab, folder: Path, start: Start = Start.COLD, kmemleak: bool = False) -> LaneRun:
+    kernel = Kernel("key", "7.3.4-xdna-key", Profile.PLAIN, folder, (), folder, folder)
     module = Module("m", kernel, (), "b1d", "d", folder)
-    return LaneRun(module, folder, Question("heap", "", 60.0, start=start), lab)
+    return LaneRun(module, folder, Question("heap", "", 60.0, start=start, kmemleak=kmemleak), lab)
 
 
 def outcomes(run: LaneRun) -> dict[str, Outcome]:
@@ -388,7 +388,7 @@ def test_a_target_without_fresh_guests_goes_on_without_the_detector(tmp_path: Pa
 
 def test_lost_memory_is_given_to_the_test_that_loses_it_alone(tmp_path: Path) -> None:
     lab = Lab(lambda test: "leak" if test.endswith("_b") else "pass")
-    run = lane(lab, tmp_path, profile=Profile.DEBUG)
+    run = lane(lab, tmp_path, kmemleak=True)
     run.run(CELL)
     found = {r.id: [f.fingerprint for f in r.findings] for r in run.results().results if r.findings}
     assert found == {TESTS[1]: ["KMEMLEAK:aie2_hwctx_init"]}
@@ -406,7 +406,7 @@ def test_lost_memory_that_nobody_loses_again_is_said_to_be_somebodys(tmp_path: P
         asked.append(test)
         return "leak" if asked.count(test) == 2 and test.endswith("_b") else "pass"
 
-    run = lane(Lab(once), tmp_path, profile=Profile.DEBUG)
+    run = lane(Lab(once), tmp_path, kmemleak=True)
     run.run(CELL)
     (found,) = [r for r in run.results().results if r.findings]
     assert found.id == TESTS[-1]
