@@ -41,7 +41,7 @@ class Job(_Strict):
     ``edits``: changes by pattern on top of every lane: files, or names in patches/edits.
     ``start``: whether guests are restored from a saved one or booted. ``fresh``: ask every test, also what an earlier
     run answered. ``coverage``: the head lane's driver counts its lines.
-    ``kmemleak``: each group of tests runs once more and looks for memory that nobody points to; only the debug kernel can.
+    ``kmemleak``: each group of tests runs once more and looks for memory that nobody points to (debug kernel).
     ``workers``: guests at a time, 0 for as many as cores and memory allow. ``target``: emulated,
     or ssh:[USER@]HOST, a machine that runs the kernel already.
     """

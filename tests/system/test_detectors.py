@@ -49,9 +49,8 @@ def test_each_detector_names_its_test_and_silences_no_other(
     edit = tmp_path / "detectors.toml"
     edit.write_text(tomli_w.dumps({"title": "a mistake for each detector", "edit": [change]}))
     kernel = f"git:{kernel_tree}#base"
-    ran = harness(
-        "run", "--kernel", kernel, "--profile", "debug", "--kmemleak", "--edit", edit, "-k", "e01 or e02 or e07"
-    )
+    words = ("--profile", "debug", "--kmemleak", "--edit", "tail-trace", "--edit", edit)
+    ran = harness("run", "--kernel", kernel, *words, "-k", "e01 or e02 or e07")
     answers = {r["id"].partition("::")[2]: r for r in ran.report["lanes"]["head"]["results"] if "::" in r["id"]}
     kinds = {name: sorted({f["kind"] for f in answer["findings"]}) for name, answer in answers.items()}
     assert kinds == {name: [kind] for name, (_, _, kind) in PLANTED.items()}, ran
