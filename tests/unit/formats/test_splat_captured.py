@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.formats.kmemleak import unreferenced
 from harness.formats.splat import find_splats
 from harness.job import read_known
 from harness.model.finding import Kind
@@ -50,6 +51,10 @@ def test_the_boot_before_is_clean(name: str) -> None:
         ("kasan-at-probe-7.3.4.log", Kind.KASAN),  # the use after free behind a trace point
         ("warn-user-table-7.3.4.log", Kind.WARNING),
         ("oops-mailbox-channel-7.3.4.log", Kind.OOPS),
+        ("lockdep-expanding-7.3.4.log", Kind.LOCKDEP),
+        ("lockdep-dev-bo-address-7.3.4.log", Kind.LOCKDEP),
+        ("dma-api-segment-7.3.4.log", Kind.DMA_API),
+        ("warn-iommu-at-exit-7.3.4.log", Kind.WARNING),
     ],
 )
 def test_what_is_known_of_7_3(name: str, kind: Kind) -> None:
@@ -77,3 +82,17 @@ def test_six_splats_that_a_patch_planted_in_probe() -> None:
         "refcount_t: addition on 0; use-after-free.",
         "Memory manager not clean during takedown.",
     ]
+
+
+def test_what_kmemleak_lists_after_a_planted_leak() -> None:
+    """As read from debugfs: what the kernel lost at boot, and two of the buffers that a planted bug lost."""
+    boot, planted = unreferenced((CONSOLES / "planted-kmemleak-7.3.4.txt").read_text())
+    assert "ramfs_init_fs_context" in boot.fingerprint
+    assert planted.fingerprint.startswith("KMEMLEAK:amdxdna_drm_create_bo_ioctl:drm_ioctl_kernel")
+    assert planted.count == 2
+
+
+def test_a_shift_that_a_planted_bug_made() -> None:
+    (finding,) = find_splats(captured("planted-ubsan-7.3.4.log"))
+    assert finding.kind is Kind.UBSAN
+    assert finding.fingerprint.startswith("UBSAN:amdxdna_drm_create_bo_ioctl:drm_ioctl_kernel")
