@@ -15,6 +15,7 @@ from harness.model.result import Outcome, Result
 
 EVIDENCE_LINES = 16
 DISARMED_TESTS = 3
+SLOWEST = 10
 SAID_LINES = 4
 """Of what a test said beside its splats, so much."""
 # Registers, code bytes, guessed frames, the page and the memory around: the console has them.
@@ -53,6 +54,7 @@ def render(report: Report) -> str:
     if report.trailers:
         lines += ["", "trailers:", *(f"  {_flat(trailer)}" for trailer in report.trailers)]
     lines += ["", "how:", *(f"  {name}: {_flat(text)}" for name, text in report.facts.items())]
+    lines += _slowest(report)
     lines += [f"  note: {_flat(note)}" for note in report.notes]
     lines += [
         "",
@@ -146,6 +148,14 @@ def excerpt(result: Result) -> list[str]:
         return [lines[0], "...", *lines[-EVIDENCE_LINES:]]
     more = [f"... {len(lines) - EVIDENCE_LINES} more lines"] if len(lines) > EVIDENCE_LINES else []
     return lines[:EVIDENCE_LINES] + more
+
+
+def _slowest(report: Report) -> list[str]:
+    """Where the time went: the tests of the last lane that took longest."""
+    results = [result for lane in list(report.lanes.values())[-1:] for result in lane.results]
+    asked = sorted((r for r in results if r.attempt == 1 and "::" in r.id), key=lambda r: -r.seconds)
+    named = ", ".join(f"{_flat(r.id.partition('::')[2])} {r.seconds:.1f}" for r in asked[:SLOWEST])
+    return [f"  slowest tests, in seconds: {named}"] if len(asked) > 1 else []
 
 
 def _disarmed(report: Report) -> list[str]:

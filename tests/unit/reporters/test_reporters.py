@@ -171,3 +171,11 @@ def test_junit_has_numbers_as_properties_of_their_case(bad: Report) -> None:
     assert found == {"base: heap": "128 MiB", "head: heap": "64 MiB", "base: same": "3", "head: same": "3"}
     assert [p.get("value") for p in cases["test_b"].iter("property")] == ["2"]
     assert list(cases["test_c"].iter("property")) == []
+
+
+def test_text_names_the_ten_slowest_tests(bad: Report) -> None:
+    many = tuple(Result(f"test_x.py::test_{n}", P, seconds=float(n)) for n in range(12))
+    slow = replace(bad, lanes={"head": LaneReport("head", "7.3.4-b", many)})
+    (line,) = [line for line in text.render(slow).splitlines() if "slowest" in line]
+    assert line.startswith("  slowest tests, in seconds: test_11 11.0, test_10 10.0, ")
+    assert line.count(",") == 10
