@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +75,8 @@ class Guests:
             if start not in self._whole:  # once for each of us: on a debug kernel it takes as long as restoring
                 snapshot.check(state)
                 self._whole.add(start)
-            os.utime(state)  # what is used stays
+            with suppress(FileNotFoundError):  # another run threw it away: that shows when it is read
+                os.utime(state)  # what is used stays
             with restore_guest(self.machine, self.payload, folder, state, self._live) as session:
                 self._fresh(session.thaw())
                 if start is Start.KERNEL:

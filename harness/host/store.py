@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.errors import InfraError
@@ -93,15 +93,20 @@ class Store:
         shutil.rmtree(self.path(kind, key), ignore_errors=True)
 
     def trim(self, kind: str, most: int) -> int:
-        """Throw away what was not used for longest, until the rest is at most ``most`` bytes: how many entries went."""
+        """Throw away what was not used for longest, until the rest is at most ``most`` bytes: how many entries went.
+
+        Another process may do the same at the same time.
+        """
         folder = self.root / kind
-        entries = [path for path in folder.glob("[!.]*") if path.is_dir()] if folder.exists() else []
-        sizes = {path: _size(path) for path in entries}
-        gone, total = 0, sum(sizes.values())
-        for path in sorted(entries, key=lambda path: path.stat().st_mtime):
+        used: list[tuple[float, int, Path]] = []
+        for path in folder.glob("[!.]*") if folder.exists() else ():
+            with suppress(FileNotFoundError, NotADirectoryError):
+                used.append((path.stat().st_mtime, _size(path), path))
+        gone, total = 0, sum(size for _, size, _ in used)
+        for _, size, path in sorted(used):
             if total <= most:
                 break
-            total -= sizes[path]
+            total -= size
             gone += 1
             shutil.rmtree(path, ignore_errors=True)
         return gone

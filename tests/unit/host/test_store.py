@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
+import pytest
+
+from harness.host import store as store_module
 from harness.host.store import Store
 
 
@@ -21,3 +25,22 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     assert store.trim("guests", 250_000) == 1
     assert {key for key in ("newest", "middle", "oldest") if store.has("guests", key)} == {"newest", "middle"}
     assert store.trim("guests", 250_000) == 0
+
+
+def test_what_another_process_throws_away_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    for name in ("old", "gone", "new"):
+        (tmp_path / "guests" / name).mkdir(parents=True)
+        (tmp_path / "guests" / name / "memory").write_bytes(bytes(1 << 16))
+    size = store_module._size
+
+    def vanishing(folder: Path) -> int:
+        if folder.name == "gone":
+            shutil.rmtree(folder)
+            return folder.stat().st_size
+        return size(folder)
+
+    monkeypatch.setattr(store_module, "_size", vanishing)
+    os.utime(tmp_path / "guests/old", (1, 1))
+    assert store.trim("guests", 1 << 16) == 1
+    assert [path.name for path in (tmp_path / "guests").iterdir()] == ["new"]
