@@ -31,7 +31,7 @@ SHRUNK = ("mm_struct", "shmem_inode_cache", "drm_sched_fence")
 first (Documentation/ABI/testing/sysfs-kernel-slab, shrink)."""
 WATCHED = {
     "meminfo.Shmem": 8 << 20,
-    "memory.used": 8 << 20,
+    "memory.used": 32 << 20,
     "pages.pinned": 0,
     "process.pinned": 0,
     "channels.contexts": 0,
