@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
+from harness.guest.sysfs import order
+
 _MEMINFO = re.compile(
     r"^(MemTotal|MemFree|MemAvailable|Shmem|Slab|SUnreclaim|PageTables|KernelStack|VmallocUsed): +(\d+) kB$",
     re.MULTILINE,
@@ -95,11 +97,7 @@ def mailboxes(root: str = "/") -> int:
 def _fold_counts(root: str) -> None:
     """Processors keep some counts to themselves; this adds them up (Documentation/admin-guide/sysctl/vm.rst)."""
     with suppress(OSError):
-        fd = os.open(f"{root}proc/sys/vm/stat_refresh", os.O_WRONLY)
-        try:
-            os.write(fd, b"1")
-        finally:
-            os.close(fd)
+        order(f"{root}proc/sys/vm/stat_refresh", "1")
 
 
 def _visit_processors() -> None:
@@ -115,11 +113,7 @@ def _shrink(root: str) -> None:
     """What processors keep at hand of the slabs that are counted goes back."""
     for name in SHRUNK:
         with suppress(OSError):
-            fd = os.open(f"{root}sys/kernel/slab/{name}/shrink", os.O_WRONLY)
-            try:
-                os.write(fd, b"1")
-            finally:
-                os.close(fd)
+            order(f"{root}sys/kernel/slab/{name}/shrink", "1")
 
 
 def _counters(root: str) -> Iterator[tuple[str, int]]:

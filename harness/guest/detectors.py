@@ -7,11 +7,11 @@ lockdep was off says less than it seems to.
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import suppress
 
 from harness.guest import kmemleak
+from harness.guest.sysfs import order
 
 ARM_AGAIN = {
     "sys/kernel/debug/clear_warn_once": "1",  # WARN_ONCE and its like, kernel/panic.c
@@ -25,7 +25,7 @@ def arm_again(root: str = "/") -> None:
     """Let detectors that have spoken speak again. What this kernel lacks is left alone."""
     for path, value in ARM_AGAIN.items():
         with suppress(OSError):
-            _write(root + path, value)
+            order(root + path, value)
 
 
 def armed(root: str = "/") -> dict[str, bool]:
@@ -43,12 +43,3 @@ def armed(root: str = "/") -> dict[str, bool]:
     with suppress(FileNotFoundError):
         found["kmemleak"] = kmemleak.working(root + kmemleak.PATH.lstrip("/"))
     return found
-
-
-def _write(path: str, text: str) -> None:
-    """Unbuffered, so that the kernel's answer is an error of this call; no file is made."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)

@@ -6,9 +6,10 @@ It reports what is older than five seconds, and looks through all of memory: onc
 
 from __future__ import annotations
 
-import os
 import re
 import time
+
+from harness.guest.sysfs import order
 
 PATH = "/sys/kernel/debug/kmemleak"
 TIMERS = "/proc/timer_list"
@@ -22,7 +23,7 @@ def working(path: str = PATH) -> bool:
     """Whether it is on. Raises FileNotFoundError where this kernel has none; one that has ended itself takes no
     orders."""
     try:
-        _order("scan=off", path)  # the thread that scans by itself, which we do not want
+        order(path, "scan=off")  # the thread that scans by itself, which we do not want
     except FileNotFoundError:
         raise
     except OSError:
@@ -46,16 +47,8 @@ def unreferenced(path: str = PATH) -> str:
     It looks twice: what it sees for the first time could still be in use, for all it knows.
     """
     started = time.monotonic()
-    _order("scan", path)
+    order(path, "scan")
     time.sleep(max(0.0, AGE_SECONDS - (time.monotonic() - started)))
-    _order("scan", path)
+    order(path, "scan")
     with open(path, errors="replace") as stream:
         return stream.read(MOST_CHARACTERS)
-
-
-def _order(text: str, path: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
