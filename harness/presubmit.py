@@ -18,8 +18,8 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.host.fetch import fetch, write_mbox
-from harness.host.sources import LAYOUT
-from harness.host.store import Store, key_of
+from harness.host.sources import has_commit
+from harness.host.store import Store
 from harness.host.worktree import Span, Worktree
 from harness.job import Job
 from harness.log import say
@@ -72,7 +72,7 @@ def jobs(kernel: str, base_patch: str, request: Request) -> list[Job]:
 def prepare(tree: Worktree, span: Span, request: Request, store: Store) -> list[Job]:
     """Write what the runs need into the folder. UsageError: there is something else in it."""
     series = tree.series(span)
-    anchor = tree.anchor(span.base, lambda commit: store.has("sources", key_of(commit=commit, layout=LAYOUT)))
+    anchor = tree.anchor(span.base, lambda commit: has_commit(commit, store))
     for note in series.notes:
         say(f"note: {note}")
     files = {SERIES: _mbox(series), **({BASE: anchor.diff} if anchor.diff else {})}

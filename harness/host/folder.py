@@ -50,7 +50,7 @@ def copy(path: Path, store: Store) -> tuple[str, Path]:
             try:
                 digests = _copy(path, Path(scratch), now, (entry, last))
                 key = content_key(digests)
-                entry = store.get("sources", key, lambda root: _move(Path(scratch), root))
+                entry = store.get("sources", key, lambda root: move(Path(scratch), root))
             except OSError as error:
                 hint = "is the disk full, or the folder not readable?"
                 raise InfraError(f"cannot copy {path}: {error}", hint=hint) from error
@@ -136,6 +136,14 @@ def _read(note: Path, store: Store) -> tuple[Path | None, dict[str, Seen]]:
     return entry, {name: Seen(tuple(values[:4]), values[4]) for name, values in data["files"].items()}
 
 
-def _move(scratch: Path, root: Path) -> None:
+def content_of(path: Path) -> str:
+    """The :func:`content_key` of a folder that holds nothing but source: about 8 s for a kernel."""
+    start = len(str(path)) + 1
+    names = (os.path.join(place, name) for place, _, files in os.walk(path) for name in files)
+    return content_key({name[start:]: digest_of(name) for name in names})
+
+
+def move(scratch: Path, root: Path) -> None:
+    """Move what is in ``scratch`` to ``root``, on the same file system."""
     for path in list(scratch.iterdir()):
         path.rename(root / path.name)

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """From what a person writes (``debian:7.3``) to an unpacked kernel source in the store.
 
-An entry is unpacked once and never written again: its files are read-only and others hard-link them.
+An entry is unpacked once and never written again: its files are read-only and others hard-link them. It is named by
+its content, so that a commit, a package and a tar file with the same source share their kernels; what each came to is
+noted under the name of where it came from.
+
+    sources/<content>/           the source
+    sources/<place>/content      the content that a package, commit or tar file had
 """
 
 from __future__ import annotations
@@ -23,7 +28,8 @@ from harness.model.tree import Source
 
 FORMS = "debian:VERSION, git:URL-or-path#REF, dir:PATH or tar:PATH"
 DRIVER = "drivers/accel/amdxdna"
-LAYOUT = 1
+CONTENT = "content"
+LAYOUT = 2
 """Part of every key; to be raised when the way of unpacking changes what comes out."""
 
 
@@ -169,6 +175,15 @@ def _dir(spec: str, name: str, store: Store) -> Source:
     return Source(spec, f"folder {path}, content {key}", check_tree(root, spec), key, root)
 
 
+def has_commit(commit: str, store: Store) -> bool:
+    """Whether the source of a commit (its full hash) was unpacked before and is still there."""
+    return _content(_commit_key(commit), store) is not None
+
+
+def _commit_key(commit: str) -> str:
+    return key_of(commit=commit, layout=LAYOUT)
+
+
 def _git(spec: str, rest: str, store: Store) -> Source:
     place, _, ref = rest.rpartition("#")
     if not place or not ref or ref.startswith("-"):
@@ -183,15 +198,35 @@ def _git(spec: str, rest: str, store: Store) -> Source:
             with step(f"unpacking commit {commit[:12]}"):
                 tarball.unpack_output(repository.archive_argv(local or Path(scratch), commit), root)
 
-    return _entry(spec, f"commit {commit}", key_of(commit=commit, layout=LAYOUT), store, make)
+    return _entry(spec, f"commit {commit}", _commit_key(commit), store, make)
 
 
-def _entry(spec: str, origin: str, key: str, store: Store, make: Callable[[Path], None]) -> Source:
-    """The store's entry as a Source; what ``make`` unpacks is checked before it is kept."""
+def _entry(spec: str, origin: str, place: str, store: Store, make: Callable[[Path], None]) -> Source:
+    """The source that ``make`` unpacks, unless it was before. What it unpacks is checked before it is kept."""
+    key = _content(place, store)
+    if key is None:
+        store.discard("sources", place)
+        note = store.get("sources", place, lambda note: _unpack(spec, note, store, make))
+        key = (note / CONTENT).read_text()
+    root = store.path("sources", key)
+    return Source(spec, origin, check_tree(root, spec), key, root)
 
-    def checked(root: Path) -> None:
+
+def _content(place: str, store: Store) -> str | None:
+    """The key of what a place was seen to hold; None if it was not, or is gone."""
+    try:
+        key = (store.path("sources", place) / CONTENT).read_text()
+    except OSError:
+        return None
+    return key if store.has("sources", key) else None
+
+
+def _unpack(spec: str, note: Path, store: Store, make: Callable[[Path], None]) -> None:
+    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=note.parent) as scratch:
+        root = Path(scratch)
+        root.chmod(0o755)
         make(root)
         check_tree(root, spec)
-
-    root = store.get("sources", key, checked)
-    return Source(spec, origin, check_tree(root, spec), key, root)
+        key = folder.content_of(root)
+        store.get("sources", key, lambda entry: folder.move(root, entry))
+    (note / CONTENT).write_text(key)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError, InfraError, UsageError
-from harness.host.sources import Offer, choose, makefile_version, nearest, resolve, split
+from harness.host.sources import Offer, choose, has_commit, makefile_version, nearest, resolve, split
 from harness.host.store import Store
 
 BINARIES = {
@@ -129,6 +129,27 @@ def test_git_by_tag_branch_and_commit_is_one_entry(tmp_path: Path) -> None:
     found = {resolve(spec, store).path for spec in [*specs, f"git:file://{tree}#v7.9", f"git:file://{tree}#main"]}
     assert len(found) == 1
     assert (found.pop() / "Makefile").read_text() == MAKEFILE
+
+
+def test_the_same_content_is_one_source_wherever_it_came_from(tmp_path: Path) -> None:
+    tree, store = repository(tmp_path / "linux"), Store(tmp_path / "store")
+    subprocess.run(["tar", "-cf", tmp_path / "x.tar", "--exclude=.git", "-C", tmp_path, tree.name], check=True)
+    found = [resolve(spec, store) for spec in (f"git:{tree}#v7.9", f"tar:{tmp_path}/x.tar", f"dir:{tree}")]
+    assert len({source.key for source in found}) == 1
+    assert len({source.origin for source in found}) == 3
+    (tree / "run.sh").chmod(0o644)
+    assert resolve(f"dir:{tree}", store).key != found[0].key, "whether a script can be executed is content"
+
+
+def test_a_source_that_was_thrown_away_is_unpacked_again(tmp_path: Path) -> None:
+    tree, store = repository(tmp_path / "linux"), Store(tmp_path / "store")
+    commit = git(tree, "rev-parse", "HEAD")
+    first = resolve(f"git:{tree}#main", store)
+    assert has_commit(commit, store)
+    store.discard("sources", first.key)
+    assert not has_commit(commit, store)
+    assert resolve(f"git:{tree}#main", store) == first
+    assert (first.path / "Makefile").read_text() == MAKEFILE
 
 
 @pytest.mark.parametrize("place", ["", "file://"])
