@@ -21,11 +21,11 @@ from harness.host.sources import resolve
 from harness.host.store import Store
 from harness.host.trees import make_tree
 from harness.lab import Lab
-from harness.lane import SLOWER
 from harness.model.kernel import Profile
 from harness.model.session import Start
 from harness.model.tree import Source
 from harness.model.variant import Variant
+from harness.starts import SLOWER
 
 COLD_BOOTS, RESTORES, REPEATS = 3, 20, 3
 PATCHES = 5

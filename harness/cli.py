@@ -183,11 +183,12 @@ def shell(**options: Any) -> None:
 @cli.command()
 @click.option("--install", is_flag=True, help="install what is missing (as root)")
 @click.option("--tests", is_flag=True, help="also what the project's own tests need")
-def doctor(install: bool, tests: bool) -> None:
+@click.option("--benchmarks", is_flag=True, help="also what the benchmarks compare with")
+def doctor(install: bool, tests: bool, benchmarks: bool) -> None:
     """Say what this machine can do, and what is missing."""
     from harness.doctor import examine
 
-    sys.exit(examine(install=install, tests=tests))
+    sys.exit(examine(install=install, tests=tests, benchmarks=benchmarks))
 
 
 @cli.command()

@@ -17,14 +17,15 @@ MIN_FREE_GB = 12
 """A source with its trees, a plain and a debug build folder, images and QEMU."""
 
 
-def examine(install: bool, tests: bool) -> int:
+def examine(install: bool, tests: bool, benchmarks: bool = False) -> int:
     """Print one line per thing; 0 when a run can begin. With ``install``, first install what is missing.
 
     Raises UsageError with one line to copy when it is missing and we may not install it.
     """
     store = Store()
     store.root.mkdir(parents=True, exist_ok=True)
-    purposes = [needs.Purpose.BUILD, needs.Purpose.RUN, *([needs.Purpose.TEST] if tests else [])]
+    asked = {needs.Purpose.TEST: tests, needs.Purpose.BENCHMARK: benchmarks}
+    purposes = [needs.Purpose.BUILD, needs.Purpose.RUN, *(purpose for purpose, wanted in asked.items() if wanted)]
     if install:
         needs.ensure(*purposes, log=store.root / "install.log")
     lacking = needs.missing(*purposes)

@@ -16,9 +16,9 @@ from harness.host.payload import Payload
 from harness.host.qemu import Qemu, find_qemu
 from harness.host.store import Store, hash_tree, key_of
 from harness.host.vm import Machine, Sockets
-from harness.lane import SLOWER
 from harness.model.kernel import Kernel, Module
 from harness.model.variant import Variant
+from harness.starts import SLOWER
 
 
 @dataclass(frozen=True)

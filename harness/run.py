@@ -27,7 +27,7 @@ from harness.host.store import Store, key_of
 from harness.job import Job, SeriesKnowledge, write_job
 from harness.knowledge import groups, knowledge_of, read_edits, series_knowledge
 from harness.lab import Lab
-from harness.lane import LaneRun, Opener, Question
+from harness.lane import LaneRun, Question
 from harness.log import say, step, warn
 from harness.model.blame import questions
 from harness.model.kernel import Module
@@ -37,6 +37,7 @@ from harness.model.session import Start
 from harness.plan import BASE, HEAD, PREFIX, Cell, Plan, check_job, is_merged, plan, repetitions, without
 from harness.pool import run_cells
 from harness.report import RUN_RECORDS, derive, lane_results
+from harness.starts import Opener
 from harness.targets.ssh import SshGuests
 
 

@@ -27,6 +27,7 @@ class Purpose(StrEnum):
     BUILD = "build"
     RUN = "run"
     TEST = "test"
+    BENCHMARK = "benchmark"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ NEEDS: dict[Purpose, tuple[Need, ...]] = {
         Need("libsearch-xapian-perl", "Search::Xapian"),
         Need("libplack-perl", "Plack::Util"),
     ),
+    Purpose.BENCHMARK: (Need("kmod", "depmod"),),  # virtme-ng
 }
 
 _INCLUDES = (Path("/usr/include"), Path("/usr/include/x86_64-linux-gnu"), Path("/usr/local/include"))

@@ -21,6 +21,8 @@ FLOORS = {
     "job": 4,
     "plan": 4,
     "lane": 4,
+    "starts": 4,
+    "kmemleak": 4,
     "report": 4,
     "run": 4,
     "lab": 4,

@@ -15,6 +15,7 @@ from harness.errors import InfraError
 from harness.formats.records import KERNEL_LOG
 from harness.host.snapshot import StateDamaged
 from harness.lane import Broken, LaneRun, Question
+from harness.log import say
 from harness.model.kernel import Kernel, Module, Profile
 from harness.model.result import Outcome
 from harness.model.session import Lost, SessionLost, Start, SuiteRequest
@@ -140,10 +141,12 @@ class Lab:
         self.ended = True
 
 
-def lane(lab: Lab, folder: Path, start: Start = Start.COLD, kmemleak: bool = False) -> LaneRun:
+def lane(
+    lab: Lab, folder: Path, start: Start = Start.COLD, kmemleak: bool = False, note: Callable[[str], None] = say
+) -> LaneRun:
     kernel = Kernel("key", "7.3.4-xdna-key", Profile.PLAIN, folder, (), folder, folder)
     module = Module("m", kernel, (), "b1d", "d", folder)
-    return LaneRun(module, folder, Question("heap", "", 60.0, start=start, kmemleak=kmemleak), lab)
+    return LaneRun(module, folder, Question("heap", "", 60.0, start=start, kmemleak=kmemleak), lab, note)
 
 
 def outcomes(run: LaneRun) -> dict[str, Outcome]:
@@ -312,8 +315,7 @@ def test_a_full_disk_while_saving_means_cold_boots_and_no_verdict(tmp_path: Path
     lab = Lab()
     lab.cannot_save = "only 3 MiB are free"
     notes: list[str] = []
-    run = lane(lab, tmp_path, Start.DRIVER)
-    run.note = notes.append
+    run = lane(lab, tmp_path, Start.DRIVER, note=notes.append)
     run.run(CELL)
     assert lab.starts == [Start.COLD]
     assert "only 3 MiB are free" in notes[0]
@@ -342,7 +344,7 @@ def test_a_restored_guest_with_another_driver_is_made_anew(tmp_path: Path) -> No
     lab = Lab()
     lab.saved = {Start.KERNEL, Start.DRIVER}
     run = lane(lab, tmp_path, Start.DRIVER)
-    run.module = replace(run.module, build_id="other")
+    run.starts.module = replace(run.module, build_id="other")
     with pytest.raises(Broken):
         run.run(CELL)
     assert lab.starts == [Start.DRIVER, Start.KERNEL, Start.KERNEL, Start.COLD, Start.COLD]
