@@ -21,6 +21,7 @@ from harness.model.finding import Finding
 from harness.model.judge import LaneResults, judge, judge_alone
 from harness.model.known import Hidden, KnownFailure, hide, mended
 from harness.model.measures import numbers
+from harness.model.proof import OwnLines, fail_to_pass
 from harness.model.report import LaneReport, PatchReport, Report
 from harness.model.result import Result
 from harness.plan import BASE, HEAD, PREFIX, WITHOUT
@@ -63,6 +64,7 @@ def derive(run: Path) -> Report:
         found = culprits(base, series, _without(events, results))
         judgement = verdict(judgement, found, base, series)
     about = _last(events, "series")
+    table, own = _coverage(run)
     return Report(
         run=run,
         title=str(about.get("title") or job.series or f"kernel {job.kernel}"),
@@ -74,14 +76,21 @@ def derive(run: Path) -> Report:
         trailers=tuple(map(str, about.get("trailers", ()))),
         culprits=found,
         patches=_patches(job, events, results),
-        coverage=_coverage(run),
+        coverage=table,
+        own_lines=own if base is not None else None,
         numbers=numbers(base, head),
+        proofs=fail_to_pass(base, series) if base is not None else {},
     )
 
 
-def _coverage(run: Path) -> tuple[str, ...]:
+def _coverage(run: Path) -> tuple[tuple[str, ...], OwnLines | None]:
+    """The table, and how much of what the series adds was run."""
     path = run / COVERAGE
-    return tuple(gcov.describe(*gcov.load(path.read_text()))) if path.exists() else ()
+    if not path.exists():
+        return (), None
+    counts, lost, new = gcov.load(path.read_text())
+    ran, lines = gcov.own_lines(counts, new)
+    return tuple(gcov.describe(counts, lost, new)), OwnLines(ran, lines) if lines else None
 
 
 def lane_results(run: Path, job: Job) -> tuple[dict[str, LaneResults], list[Prefix]]:

@@ -141,15 +141,27 @@ def describe(coverage: Coverage, lost: Sequence[str], new: Added) -> list[str]:
     """For people: the table, what of the series' own lines never ran, and whose counts are missing."""
     rows = table(coverage)
     for name, numbers in sorted(new.items()):
-        counted = coverage[name].lines if name in coverage else {}
-        code = [number for number in numbers if number in counted]
-        never = [number for number in code if not counted[number]]
+        code, never = _own(coverage, name, numbers)
         if code:
             rest = f"; never: {ranges(never)}" if never else ""
             rows.append(f"added by the series: {name}: {len(code) - len(never)} of {len(code)} lines ran{rest}")
     if lost:
         rows.append(f"without the counts of lost guests: {', '.join(lost)}")
     return rows
+
+
+def own_lines(coverage: Coverage, new: Added) -> tuple[int, int]:
+    """How many of the lines of code that a series adds were run, and how many there are."""
+    found = [_own(coverage, name, numbers) for name, numbers in new.items()]
+    lines = sum(len(code) for code, _ in found)
+    return lines - sum(len(never) for _, never in found), lines
+
+
+def _own(coverage: Coverage, name: str, numbers: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Of a file's lines those that are code, and of these the ones that never ran."""
+    counted = coverage[name].lines if name in coverage else {}
+    code = [number for number in numbers if number in counted]
+    return code, [number for number in code if not counted[number]]
 
 
 def dump(coverage: Coverage, lost: Sequence[str] = (), new: Added | None = None) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.model.blame import Culprit
 from harness.model.judge import Change, Judgement, Verdict
 from harness.model.measures import Number
+from harness.model.proof import OwnLines, doubts
 from harness.model.result import Result
 
 
@@ -47,7 +48,9 @@ class Report:
 
     ``facts`` are lines about how the answer was got (series, sources, QEMU, accelerator, sandbox), in order.
     ``known`` maps a test id to the reasons that were hidden. ``culprits`` and ``patches`` are there when every patch
-    was tested. ``coverage`` is a table, as lines, when the driver counted. ``numbers`` are what tests measured.
+    was tested. ``coverage`` is a table, as lines, when the driver counted; ``own_lines`` are then the series' own, None
+    if it adds no code. ``numbers`` are what tests measured. ``proofs`` are the tests that fail before a patch and pass
+    after it, by its number.
     """
 
     run: Path
@@ -61,7 +64,17 @@ class Report:
     culprits: tuple[Culprit, ...] = ()
     patches: tuple[PatchReport, ...] = ()
     coverage: tuple[str, ...] = ()
+    own_lines: OwnLines | None = None
     numbers: tuple[Number, ...] = ()
+    proofs: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What must be read with the verdict; nothing where no series was asked about."""
+        if "base" not in self.lanes:
+            return ()
+        different = any(c.change is not Change.SAME for c in self.judgement.comparisons)
+        return doubts(different, self.own_lines, bool(self.coverage))
 
     def culprit(self, test: str) -> str:
         """Who broke this test, in words; empty when nobody is named."""

@@ -28,6 +28,8 @@ def render(report: Report) -> str:
     suite = TestSuite(f"xdna-harness {report.variant}")
     for name, text in {"verdict": str(report.verdict), "title": report.title, **report.facts}.items():
         suite.add_property(name, printable(text))
+    for place, doubt in enumerate(report.doubts, 1):
+        suite.add_property(f"doubt.{place}", printable(doubt))
     for lane in report.lanes.values():
         suite.add_property(f"kernel.{lane.name}", lane.kernel)
     measured: dict[str, list[Number]] = {}

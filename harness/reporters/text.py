@@ -33,7 +33,7 @@ LEFT = "not recovered"
 def render(report: Report) -> str:
     """Plain lines; nothing from outside reaches a terminal unescaped."""
     lines = [f"{report.verdict}  {_flat(report.title)}", f"  {_counts(report)}"]
-    lines += [f"  {_flat(reason)}" for reason in report.judgement.reasons[:20]]
+    lines += [f"  {_flat(text)}" for text in (*report.doubts, *report.judgement.reasons[:20])]
     lines += _patches(report)
     lines += _section(report, "worse", (Change.REGRESSED, Change.SUSPECT), evidence=True)
     lines += _section(report, "unanswered", (Change.UNANSWERED,), evidence=True)
@@ -110,6 +110,8 @@ def _patches(report: Report) -> list[str]:
         lines.append(f"  {place} {_flat(patch.title)}: {counts}")
         lines.append(f"      {_flat(patch.how)} ({patch.seconds:.0f} s)" if patch.how else "      not built")
         lines += [f"      new warning: {_flat(warning)}" for warning in patch.new_warnings]
+        if proved := report.proofs.get(patch.number):
+            lines.append(f"      fail before it and pass after it: {_flat(', '.join(proved))}")
     between = [c for c in report.culprits if not c.still]
     if between:
         lines += ["", f"broken on the way: {len(between)}", *(f"  {c.test}: {c}" for c in between)]

@@ -13,6 +13,7 @@ import pytest
 from harness.model.blame import Culprit
 from harness.model.judge import ATTEMPTS, LaneResults, judge
 from harness.model.measures import Number
+from harness.model.proof import OwnLines
 from harness.model.report import LaneReport, PatchReport, Report
 from harness.model.result import Measure, Outcome, Result
 from harness.reporters import data, junit, text
@@ -90,6 +91,21 @@ def test_text_says_what_the_enumeration_visited_and_what_did_not_recover(bad: Re
     said = text.render(replace(bad, lanes=lanes))
     assert "head: 12 answers spoiled, 4 messages in 2 tests; 1 not recovered\n    1 in test_x.py::test_b\n" in said
     assert "enumeration" not in text.render(bad)
+
+
+def test_what_proves_a_patch_stands_with_it_and_a_doubt_below_the_verdict(bad: Report) -> None:
+    patch = PatchReport(1, "one", "driver in full", 1.0, (), {"PASS": 1})
+    found = replace(
+        bad, patches=(patch,), proofs={1: ("test_x.py::test_c",)}, own_lines=OwnLines(0, 7), coverage=("x",)
+    )
+    said = text.render(found).splitlines()
+    assert said[2] == "  no test runs any of the 7 lines of code that the series adds"
+    assert "      fail before it and pass after it: test_x.py::test_c" in said
+    as_data = json.loads(data.render(found))
+    assert as_data["patches"][0]["fail_to_pass"] == ["test_x.py::test_c"]
+    assert as_data["own_lines"] == {"run": 0, "lines": 7}
+    assert as_data["doubts"] == [said[2].strip()]
+    assert "no test runs" not in text.render(bad)
 
 
 def test_json_has_the_lists(bad: Report) -> None:
