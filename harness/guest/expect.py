@@ -52,8 +52,8 @@ def falls_asleep(device: Device) -> None:
         raise AssertionError(f"the idle device does not suspend: {error}") from error
 
 
-def eventually(condition: Callable[[], bool], what: str, timeout: float = 5.0) -> None:
-    """``condition`` must become true within ``timeout`` seconds."""
+def eventually(condition: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
+    """``condition`` must become true within ``timeout`` seconds; a debug kernel under emulation is slow."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:

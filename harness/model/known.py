@@ -14,14 +14,15 @@ from harness.model.result import Outcome, Result
 
 @dataclass(frozen=True)
 class KnownFailure:
-    """One entry: names a test or a finding's fingerprint, never a pattern over either.
+    """One entry: names a test or a finding's fingerprint, never a pattern over either (but see ``findings``).
 
     With ``says``, ``fingerprint`` may be the beginning of one, up to a frame: a defect that is reached by many callers
     is one entry. The splat must then contain each of these texts, so that another defect in the same function is not
     hidden.
 
-    ``findings`` are fingerprints that come with a test's failure, and are hidden there only: those of detectors that
-    must stay on everywhere else.
+    ``findings`` are glob patterns over the fingerprints that come with a test's failure, and are hidden there only: those
+    of detectors that must stay on everywhere else. Freed memory that is used again is reported from wherever it is
+    touched, hence patterns: "KASAN:*:amdxdna_gem_dev_obj_free:*".
 
     ``kernels`` are glob patterns over the version ("7.3.*"), ``variants`` over the variant's name ("*-force-iova-*").
     After ``expires`` the entry hides nothing any more. A test that is known to FAIL must not be LOST instead:
@@ -46,6 +47,9 @@ class KnownFailure:
 
     def names(self, result: Result) -> bool:
         return bool(self.test) and self.test == result.id and self.outcome is result.outcome
+
+    def comes_with(self, finding: Finding) -> bool:
+        return any(fnmatchcase(finding.fingerprint, pattern) for pattern in self.findings)
 
     def explains(self, finding: Finding) -> bool:
         if not self.fingerprint:
@@ -75,7 +79,7 @@ def hide(result: Result, valid: Sequence[KnownFailure]) -> Hidden:
         return Hidden(result)
     named = [entry for entry in valid if entry.names(result)]
     explained = {f: entry.reason for f in result.findings for entry in valid if entry.explains(f)}
-    explained |= {f: entry.reason for f in result.findings for entry in named if f.fingerprint in entry.findings}
+    explained |= {f: entry.reason for f in result.findings for entry in named if entry.comes_with(f)}
     left = tuple(f for f in result.findings if f not in explained)
     reasons = list(dict.fromkeys(explained.values()))
     if named and not left:

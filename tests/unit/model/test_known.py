@@ -78,6 +78,14 @@ def test_a_test_that_is_known_to_fail_is_a_pass_until_it_shows_something_new() -
     assert left(failed(SPLAT), entry).outcome is Outcome.FAIL
 
 
+def test_findings_that_come_with_a_known_test_may_be_a_pattern() -> None:
+    where = replace(SPLAT, fingerprint="KASAN:rb_erase:dev_obj_free:close")
+    entry = replace(ENTRY, fingerprint="", test=TEST, findings=("KASAN:*:dev_obj_free:*",))
+    assert left(failed(where), entry).outcome is Outcome.PASS
+    elsewhere = replace(SPLAT, fingerprint="KASAN:rb_erase:other:close")
+    assert left(failed(elsewhere), entry).findings == (elsewhere,)
+
+
 def test_findings_of_a_known_test_are_hidden_there_only() -> None:
     entry = replace(ENTRY, fingerprint="", test=TEST, findings=(SPLAT.fingerprint,))
     assert left(failed(SPLAT, only=False), entry).outcome is Outcome.PASS
