@@ -22,6 +22,7 @@ from harness.model.edit import Edit, Edits
 from harness.model.judge import ATTEMPTS
 from harness.model.kernel import Profile
 from harness.model.known import KnownFailure
+from harness.model.planted import BugKind, Planted
 from harness.model.result import Outcome
 from harness.model.variant import AddressMode, Variant
 
@@ -139,6 +140,18 @@ class EditsFile(_Strict):
 
     def edits(self, name: str) -> Edits:
         return Edits(name, self.title, tuple(Edit(**entry.model_dump()) for entry in self.edit), self.optional)
+
+
+class PlantedFile(EditsFile):
+    """``patches/planted/*.toml``: a bug on purpose, or an edit that changes nothing. It must fit the kernel."""
+
+    optional: Literal[False] = False
+    kind: BugKind
+    series: bool = False
+    survives: str = ""
+
+    def bug(self, name: str) -> Planted:
+        return Planted(self.kind, self.edits(name), self.series, self.survives)
 
 
 class _KnownEntry(_Strict):

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.errors import UsageError
 from harness.host.data import data_folder
-from harness.job import EditsFile, SeriesKnowledge, read_toml
+from harness.job import EditsFile, PlantedFile, SeriesKnowledge, read_toml
 from harness.model.edit import Edits
+from harness.model.planted import Planted
 from harness.model.series import Series
 
 
@@ -27,6 +29,14 @@ def read_edits(name: str) -> Edits:
     if not path.suffix:
         path = data_folder("patches") / "edits" / f"{name}.toml"
     return read_toml(path, EditsFile).edits(path.stem)
+
+
+def planted_bugs(folder: Path) -> list[Planted]:
+    """The bugs of a folder, by id, which is the name of the file. UsageError: there is none, or one is not in order."""
+    found = [read_toml(path, PlantedFile).bug(path.stem) for path in sorted(folder.glob("*.toml"))]
+    if not found:
+        raise UsageError(f"no planted bug in {folder}", hint="name a folder with *.toml, as patches/planted")
+    return found
 
 
 def series_knowledge(spec: str) -> SeriesKnowledge | None:

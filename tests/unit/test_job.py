@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.job import Job, check, read_known, read_toml, write_job
+from harness.job import Job, PlantedFile, check, read_known, read_toml, write_job
 from harness.model.kernel import Profile
 from harness.model.known import hide
+from harness.model.planted import BugKind
 from harness.model.result import Outcome, Result
 
 
@@ -103,3 +104,31 @@ def test_kmemleak_needs_the_kernel_that_has_it() -> None:
     with pytest.raises(ValueError, match="needs the debug profile"):
         Job(kernel="debian:7.3", kmemleak=True)
     assert Job(kernel="debian:7.3", profile=Profile.DEBUG, kmemleak=True).kmemleak
+
+
+PLANTED = """
+title = "the heap is put twice"
+kind = "extra-put"
+series = true
+[[edit]]
+file = "drivers/accel/amdxdna/amdxdna_gem.c"
+function = "f"
+replace = "x"
+by = "y"
+"""
+
+
+def test_a_planted_bug_is_an_edit_of_a_kind(tmp_path: Path) -> None:
+    bug = read_toml(written(tmp_path, PLANTED), PlantedFile).bug("heap-put-twice")
+    assert (bug.id, bug.kind, bug.series, bug.survives) == ("heap-put-twice", BugKind.EXTRA_PUT, True, "")
+    assert bug.edits.edits[0].by == "y"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [("extra-put", "extra", "kind"), ("series", "serie", "did you mean 'series'"), ("series", "optional", "optional")],
+)
+def test_a_planted_bug_must_fit_and_be_of_a_kind_that_is_known(tmp_path: Path, old: str, new: str, word: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        read_toml(written(tmp_path, PLANTED.replace(old, new, 1)), PlantedFile)
+    assert word in " ".join(raised.value.lines())
