@@ -37,6 +37,13 @@ class Npu:
         """
         self._ask("npu.protocol", version=protocol)
 
+    def error(self, **where: int) -> None:
+        """An asynchronous error of the array at ``row``, ``col``, in ``module``, of that ``event``; each has a default.
+
+        PortError: the driver has left no buffer for it.
+        """
+        self._ask("npu.async", **where)
+
     def reset(self) -> None:
         """Answer everything as firmware would."""
         self._ask("npu.reset")

@@ -144,13 +144,15 @@ class Channel:
         """Put an answer into the ring and raise the interrupt; when the ring is full, once the driver has
         read on.
 
-        ``malform`` (script.py): "size" has four bytes too many, "id" answers what was not asked, "magic"
-        has an id that is none, "truncated" ends before its payload does, "zero" has no payload, "tail"
-        moves the tail out of the ring, "tombstone" sends the reader back although more follows.
+        ``malform`` (script.py): "size" has four bytes too many, "short" four too few, "id" answers what was not
+        asked, "magic" has an id that is none, "truncated" ends before its payload does, "zero" has no payload,
+        "tail" moves the tail out of the ring, "tombstone" sends the reader back although more follows.
         """
         identity = packet.id
         if malform == "size":
             payload += bytes(4)
+        elif malform == "short":
+            payload = payload[:-4]
         elif malform == "id":
             identity = packet.id & ~0xFF | (packet.id + 0x80) & 0xFF
         elif malform == "magic":

@@ -21,7 +21,7 @@ from typing import Any
 
 from harness.npu.codes import Opcode, PspCommand, SmuCommand
 
-MALFORMS = ("size", "id", "magic", "truncated", "zero", "tail", "tombstone", "garbage")
+MALFORMS = ("size", "short", "id", "magic", "truncated", "zero", "tail", "tombstone", "garbage")
 """Kinds of malformed answers: messages.py, Message.garbage(); all others mailbox.py, Channel.answer()."""
 BOOTS = ("dead",)
 _KEYS = frozenset(

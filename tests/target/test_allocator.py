@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
 
 from harness.drm.heap import CHUNK, DEV_ALIGNMENT, MAX_HEAP, MIB, Heap
-from harness.drm.structs import BoType
+from harness.drm.structs import Array, BoType, BoUsage
 from harness.guest.counters import shared_memory
 from harness.guest.expect import eventually, works
 
@@ -82,6 +83,21 @@ def test_e18_accounting(heap: Heap) -> None:
         client.close_bo(handle)
     usage = client.usage()
     assert (usage.total, usage.internal, usage.heap) == (0, 0, 0)
+
+
+@pytest.mark.quick
+def test_e18_answer_without_the_question(heap: Heap) -> None:
+    """E18: what stands in the question's fields is not in the answer of BO_USAGE.
+
+    Source: amdxdna_gem.c, amdxdna_drm_get_bo_usage() copies the question in, for the process that is meant.
+    """
+    with works("first chunk and a DEV BO"):
+        heap.add_chunk()
+        heap.create_dev(4096)
+    rest = 1 << 40
+    question = BoUsage(pid=os.getpid(), total_usage=rest, internal_usage=rest, heap_usage=rest)
+    answer = BoUsage.from_buffer_copy(heap.client.get_array(Array.BO_USAGE, bytes(question))[0])
+    assert (answer.total_usage, answer.internal_usage, answer.heap_usage) == (CHUNK, CHUNK, 4096)
 
 
 @pytest.mark.quick

@@ -7,14 +7,16 @@ Expected is what the driver does with the series "expandable device heap" (Linux
 from __future__ import annotations
 
 import errno
+import threading
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from harness.drm.client import Client
 from harness.drm.heap import CHUNK, DEVICE_BASE, MAX_HEAP, MIB, Heap
-from harness.drm.structs import INVALID
-from harness.guest.expect import eventually, refused, works
+from harness.drm.structs import INVALID, BoType
+from harness.guest.expect import eventually, name_of, refused, works
 
 EXPANDING = pytest.mark.generations("npu4", "npu5", "npu6")
 """NPU1's heap has one chunk only (npu1_regs.c, dev_heap_max_size)."""
@@ -134,6 +136,60 @@ def test_e06_largest_chunk(heap: Heap) -> None:
         heap.create_chunk()
 
 
+@EXPANDING
+@pytest.mark.modes("sva")  # elsewhere a chunk's pages are all allocated at creation
+@pytest.mark.mode
+def test_e04_threads_fill_the_heap(heap: Heap) -> None:
+    """E04: threads that add chunks at the same time get eight between them, and not one more.
+
+    Source: amdxdna_gem.c, amdxdna_drm_create_dev_heap_bo(), mm_lock.
+    """
+    answers: Counter[str] = Counter()
+
+    def add_some() -> None:
+        for _ in range(4):
+            try:
+                heap.client.create_bo(BoType.DEV_HEAP, CHUNK)
+                answers["success"] += 1
+            except OSError as error:
+                answers[name_of(error.errno)] += 1
+
+    threads = [threading.Thread(target=add_some) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {"success": 8, "ENOSPC": 8}
+    assert heap.client.usage().total == MAX_HEAP
+
+
+@EXPANDING
+def test_e06_behind_a_large_chunk(heap: Heap) -> None:
+    """E06: a DEV BO may lie in a chunk of 128 MiB and the one behind it.
+
+    Source: amdxdna_gem.c, amdxdna_init_dev_bo(), exp_heap_uva.
+    """
+    with works("chunks of 128 MiB and 64 MiB"):
+        heap.add_chunk(2 * CHUNK)
+        heap.add_chunk()
+    with works("DEV BO of 160 MiB across both"):
+        dev = heap.create_dev(160 * MIB)
+    assert heap.client.bo_info(dev).vaddr == heap.base
+
+
+@EXPANDING
+@pytest.mark.modes("sva")  # elsewhere so much memory is asked for at once
+@pytest.mark.mode
+def test_e06_chunk_beyond_32_bits(heap: Heap) -> None:
+    """E06: a chunk whose size takes more than 32 bits is larger than the largest heap, too.
+
+    Source: amdxdna_gem.c, amdxdna_drm_create_dev_heap_bo().
+    """
+    with refused(errno.ENOSPC, "chunk of 4 GiB and 64 MiB"):
+        heap.create_chunk((1 << 32) + CHUNK)
+    assert heap.client.usage().total == 0
+
+
 @pytest.mark.quick
 def test_e07_no_heap(client: Client) -> None:
     """E07: a DEV BO without any heap asks for one.
@@ -216,6 +272,25 @@ def test_e12_chunks_not_adjacent(heap: Heap) -> None:
     assert heap.client.bo_info(dev).vaddr == heap.base
 
 
+@EXPANDING
+@pytest.mark.mode
+def test_e12_begins_at_the_border(heap: Heap) -> None:
+    """E12: a DEV BO that begins where the second chunk does lies in that one only, wherever the first is mapped.
+
+    Source: amdxdna_gem.c, amdxdna_init_dev_bo().
+    """
+    elsewhere = heap.base + 3 * CHUNK
+    with works("first chunk, full"):
+        heap.add_chunk()
+        heap.create_dev(CHUNK)
+    with works("second chunk, mapped elsewhere"):
+        heap.map_chunk(heap.create_chunk(), elsewhere)
+    with works("DEV BO in the second chunk"):
+        dev = heap.create_dev(MIB)
+    info = heap.client.bo_info(dev)
+    assert (info.xdna_addr, info.vaddr) == (DEVICE_BASE + CHUNK, elsewhere)
+
+
 @pytest.mark.quick
 @EXPANDING
 @pytest.mark.mode
@@ -258,6 +333,29 @@ def test_e14_chunk_unmapped_again(heap: Heap) -> None:
     assert client.usage().heap == 0
 
 
+@pytest.mark.quick
+@pytest.mark.modes("sva")  # elsewhere munmap is not noticed
+@pytest.mark.mode
+def test_e14_one_of_two_maps(heap: Heap) -> None:
+    """E14: a chunk that is mapped twice counts as mapped until both maps are gone.
+
+    The driver works unmapped ranges off in their order: when it knows of the later one, it knows of this.
+    Source: amdxdna_gem.c, amdxdna_umap_release(), notifier_wq.
+    """
+    client = heap.client
+    with works("first chunk, mapped twice, and a SHARE BO"):
+        chunk = heap.add_chunk()
+        other = client.map_bo(chunk.handle, CHUNK)
+        share = client.create_bo(BoType.SHARE, 4096)
+        later = client.map_bo(share, 4096)
+    client.unmap(other)
+    client.unmap(later)
+    eventually(lambda: client.bo_info(share).vaddr == INVALID, "the driver notices the munmap")
+    assert client.bo_info(chunk.handle).vaddr == heap.base
+    with works("DEV BO in the chunk that is still mapped"):
+        heap.create_dev(4096)
+
+
 @EXPANDING
 def test_e15_heap_full(heap: Heap) -> None:
     """E15: larger than the largest heap is EINVAL; a full heap is ENOSPC, not EAGAIN: a chunk cannot help.
@@ -273,6 +371,17 @@ def test_e15_heap_full(heap: Heap) -> None:
     with refused(errno.ENOSPC, "DEV BO of 32 KiB in a full heap"):
         heap.create_dev(32 * 1024)
     assert heap.client.usage().heap == MAX_HEAP
+
+
+def test_e15_dev_bo_beyond_32_bits(heap: Heap) -> None:
+    """E15: a DEV BO whose size takes more than 32 bits is larger than the largest heap, too.
+
+    Source: amdxdna_gem.c, amdxdna_drm_create_dev_bo(), amdxdna_gem_heap_alloc().
+    """
+    with works("first chunk"):
+        heap.add_chunk()
+    with refused(errno.EINVAL, "DEV BO of 4 GiB and 4 KiB"):
+        heap.create_dev((1 << 32) + 4096)
 
 
 @EXPANDING

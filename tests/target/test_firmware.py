@@ -7,6 +7,7 @@ twice or at a wrong address is an error of its own, and commands find their addr
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from harness.drm.command import State
 from harness.drm.device import Device
 from harness.drm.heap import CHUNK, DEVICE_BASE, MIB, Heap
-from harness.guest.expect import eventually, falls_asleep, works
+from harness.guest.expect import eventually, falls_asleep, name_of, works
 from harness.guest.npu import Entry, Npu, buffers
 from harness.guest.program import Program
 from harness.guest.worker import Worker
@@ -113,6 +114,27 @@ def test_e23_chunks_before_the_context(heap: Heap, npu: Npu) -> None:
     assert npu.trouble(since) == []
 
 
+@pytest.mark.quick
+@pytest.mark.mode
+def test_e23_context_in_the_second_chunk(heap: Heap, npu: Npu) -> None:
+    """E23: a context for which there is room in the second chunk only has its command buffers there; all four work.
+
+    Source: amdxdna_gem.c, amdxdna_init_dev_bo(), amdxdna_gem_dev_obj_vmap().
+    """
+    with works("first chunk, full, and a second"):
+        heap.add_chunk()
+        heap.create_dev(CHUNK)
+        heap.add_chunk()
+    since = npu.mark()
+    with works("context"):
+        worker = Worker(heap)
+    for number in range(1, 6):
+        state = worker.run(Program().store(worker.result_address, number))
+        assert state is State.COMPLETED, f"command {number} ended as {state.name}"
+        assert worker.result.read(0, 8) == number.to_bytes(8, "little")
+    assert npu.trouble(since) == []
+
+
 @pytest.mark.mode
 def test_e24_large_first_chunk(heap: Heap, npu: Npu) -> None:
     """E24: a first chunk of 256 MiB is announced in pieces of 64 MiB, each 64 MiB further on.
@@ -188,6 +210,98 @@ def test_e26_replay_after_autosuspend(heap: Heap, npu: Npu, device: Device) -> N
     expect_messages(npu.messages(since, *wanted), *wanted)
     with works("DEV BO after the suspend"):
         heap.create_dev(MIB)
+    assert npu.trouble(since) == []
+
+
+def test_e25_dev_bos_at_once(heap: Heap, npu: Npu) -> None:
+    """E25: DEV BOs that threads create at the same time announce a new chunk once.
+
+    Source: amdxdna_ctx.c, amdxdna_update_heap() holds its locks from the first message to the last (928caf71e566).
+    """
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        worker = Worker(heap)
+    trouble: list[str] = []
+
+    def create() -> None:
+        try:
+            heap.create_dev(MIB)
+        except OSError as error:
+            trouble.append(name_of(error.errno))
+
+    for number in range(2, 5):
+        with works(f"chunk {number}"):
+            heap.add_chunk()
+        since = npu.mark()
+        threads = [threading.Thread(target=create) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not trouble, f"chunk {number}: {trouble}"
+        expect_messages(npu.messages(since, *HEAP_MESSAGES), "ADD_HOST_BUFFER")
+        assert npu.trouble(since) == []
+    assert worker.fetch(DEVICE_BASE + 3 * CHUNK, 4) == bytes(4)
+
+
+@pytest.mark.mode
+def test_e26_expansion_while_asleep(heap: Heap, npu: Npu, device: Device) -> None:
+    """E26: a DEV BO that expands the heap wakes the device: the context is set up again, then the chunk announced.
+
+    Source: amdxdna_ctx.c, amdxdna_update_heap().
+    """
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        worker = Worker(heap)
+    falls_asleep(device)
+    since = npu.mark()
+    with works("second chunk"):
+        second = heap.add_chunk()
+    with works("DEV BO across the border while the device sleeps"):
+        dev = spanning(heap)
+    wanted = ("CREATE_CONTEXT", "MAP_HOST_BUFFER", "CONFIG_CU", "ADD_HOST_BUFFER")
+    expect_messages(npu.messages(since, *wanted), *wanted)
+    assert second.mapping is not None
+    second.mapping.write(0, b"awake")
+    assert worker.fetch(DEVICE_BASE + CHUNK, 5, [dev]) == b"awake"
+    assert npu.trouble(since) == []
+
+
+def test_e26_chunk_that_nobody_asked_for(heap: Heap, npu: Npu, device: Device) -> None:
+    """E26: a chunk that is there when the device wakes up, but was announced by no DEV BO yet, is announced once.
+
+    Source: aie2_ctx.c, aie2_hwctx_restart(), last_attached_heap.
+    """
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        worker = Worker(heap)
+    with works("second chunk, and no DEV BO"):
+        heap.add_chunk()
+    falls_asleep(device)
+    since = npu.mark()
+    worker.fetch(DEVICE_BASE, 4)
+    with works("DEV BO that announces the chunk"):
+        heap.create_dev(MIB)
+    expect_messages(npu.messages(since, *HEAP_MESSAGES), *HEAP_MESSAGES)
+    assert worker.fetch(DEVICE_BASE + CHUNK, 4) == bytes(4)
+    assert npu.trouble(since) == []
+
+
+@pytest.mark.mode
+def test_e26_large_first_chunk(heap: Heap, npu: Npu, device: Device) -> None:
+    """E26: waking up announces all pieces of a large first chunk again.
+
+    Source: aie2_ctx.c, aie2_hwctx_restart(); aie2_message.c, aie2_send_host_buf_msgs().
+    """
+    with works("first chunk of 128 MiB and a context"):
+        chunk = heap.add_chunk(2 * CHUNK)
+        worker = Worker(heap)
+    assert chunk.mapping is not None
+    chunk.mapping.write(CHUNK, b"second piece")
+    falls_asleep(device)
+    since = npu.mark()
+    assert worker.fetch(DEVICE_BASE + CHUNK, 12) == b"second piece"
+    expect_messages(npu.messages(since, *HEAP_MESSAGES), *HEAP_MESSAGES)
     assert npu.trouble(since) == []
 
 

@@ -120,6 +120,21 @@ def test_l12_chunk_map_changes_under_commands(heap: Heap, npu: Npu, change: str)
     assert worker.fetch(address, 11, [argument]) == b"whole again"
 
 
+def test_l12_unmapping_waits_for_the_command(heap: Heap, npu: Npu) -> None:
+    """L12: a buffer's mapping does not go away under a command: munmap returns when the command has ended, here by
+    force.
+
+    Source: amdxdna_gem.c, amdxdna_hmm_invalidate(); aie2_ctx.c, aie2_hmm_invalidate().
+    """
+    with works("first chunk, a context and a command that hangs"):
+        heap.add_chunk()
+        worker = Worker(heap)
+        seq = worker.submit(Program().hang())
+    heap.client.unmap(worker.result)
+    with works("the command has ended when its buffer is unmapped"):
+        heap.client.wait(worker.context, seq, 0.0)
+
+
 def invalidate(worker: Worker) -> None:
     """The mapping of the worker's result is changed, and is again what it was."""
     memory.mprotect(worker.result.address, worker.result.size, memory.PROT_READ)

@@ -7,6 +7,7 @@ suite "stress".
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import time
@@ -15,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.drm import memory
-from harness.drm.client import Client
+from harness.drm import ioctl, memory, structs
+from harness.drm.client import Client, Hwctx
 from harness.drm.command import State
 from harness.drm.device import Device
 from harness.drm.heap import CHUNK, MAX_HEAP, MIB, Heap
@@ -138,6 +139,21 @@ def test_l04_contexts(heap: Heap, npu: Npu, device: Device, count: int) -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.fw
+def test_l04_no_doorbell(heap: Heap, npu: Npu) -> None:
+    """L04: a context on a device without doorbells says so.
+
+    Source: amdxdna_ctx.c, amdxdna_drm_create_hwctx_ioctl(), AMDXDNA_INVALID_DOORBELL_OFFSET.
+    """
+    qos = structs.QosInfo(gops=100, priority=structs.PRIORITY_NORMAL)
+    request = structs.CreateHwctx(qos_p=ctypes.addressof(qos), max_opc=0x800, num_tiles=4)
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        ioctl.call(heap.client.fd, ioctl.CREATE_HWCTX, request)
+    assert request.umq_doorbell == 2**32 - 1
+
+
+@pytest.mark.quick
 @pytest.mark.parametrize("opcode", ["CREATE_CONTEXT", "MAP_HOST_BUFFER"])
 @pytest.mark.fw
 def test_l05_context_that_fails(heap: Heap, npu: Npu, device: Device, opcode: str) -> None:
@@ -254,6 +270,63 @@ def test_l17_command_without_handle(heap: Heap, npu: Npu) -> None:
         heap.client.exec_cmd(worker.context, 4711)
     assert worker.run(Program().store(worker.result_address, 1)) is State.COMPLETED
     assert worker.result.read(0, 8) == (1).to_bytes(8, "little")
+
+
+@pytest.mark.quick
+@pytest.mark.fw
+def test_l17_what_is_no_command(heap: Heap, npu: Npu) -> None:
+    """L17: a DEV BO is no command; a context that is not there runs none and cannot be destroyed; 4096 arguments are
+    one too many. Nothing of it stays, and the context can be destroyed.
+
+    Source: amdxdna_gem.c, amdxdna_gem_get_obj(); amdxdna_ctx.c, amdxdna_cmd_submit(), hwctx_srcu.
+    """
+    client = heap.client
+    with works("first chunk, a context and a command buffer"):
+        heap.add_chunk()
+        worker = Worker(heap)
+        cmd = client.create_bo(BoType.CMD, 4096)
+        dev = heap.create_dev(4096)
+    nobody = Hwctx(worker.context.handle + 1, worker.context.syncobj)
+    with refused(errno.EINVAL, "EXEC_CMD with a DEV BO"):
+        client.exec_cmd(worker.context, dev)
+    with refused(errno.EINVAL, "EXEC_CMD for a context that is not there"):
+        client.exec_cmd(nobody, cmd, [dev])
+    with refused(errno.EINVAL, "EXEC_CMD with 4096 arguments"):
+        client.exec_cmd(worker.context, cmd, [4711] * 4096)
+    with refused(errno.EINVAL, "destroying a context that is not there"):
+        client.destroy_hwctx(nobody)
+    used = client.usage().heap
+    client.close_bo(dev)
+    assert client.usage().heap == used - 4096, "the DEV BO is still there"
+    assert worker.run(Program().store(worker.result_address, 1)) is State.COMPLETED
+    with works("destroying the context"):
+        client.destroy_hwctx(worker.context)
+
+
+@pytest.mark.quick
+@pytest.mark.fw
+def test_l17_what_is_no_unit(heap: Heap, npu: Npu) -> None:
+    """L17: a compute unit must be a DEV BO, there are 32 at most, and a page holds them; what is refused leaves
+    nothing, and the right one works.
+
+    Source: aie2_ctx.c, aie2_hwctx_cu_config(); aie2_message.c, aie2_config_cu(); amdxdna_ctx.c,
+    amdxdna_drm_config_hwctx_ioctl().
+    """
+    client = heap.client
+    with works("first chunk, a context and a SHARE BO"):
+        heap.add_chunk()
+        worker = Worker(heap, configured=False)
+        share = client.create_bo(BoType.SHARE, 4096)
+    with refused(errno.EINVAL, "a SHARE BO as compute unit"):
+        client.config_cu(worker.context, [(share, 0)])
+    client.close_bo(share)
+    with refused(errno.EINVAL, "33 compute units"):
+        client.config_cu(worker.context, [(worker.cu, 0)] * 33)
+    with refused(errno.E2BIG, "512 compute units, 8 bytes more than a page"):
+        client.config_cu(worker.context, [(worker.cu, 0)] * 512)
+    with works("one compute unit"):
+        worker.configure()
+    assert worker.run(Program().store(worker.result_address, 17)) is State.COMPLETED
 
 
 @pytest.mark.quick

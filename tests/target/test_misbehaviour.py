@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import struct
 import time
 from collections.abc import Callable, Iterator
 
@@ -12,6 +13,7 @@ import pytest
 from harness.drm.client import Client
 from harness.drm.device import Device
 from harness.drm.heap import CHUNK, MIB, Heap
+from harness.drm.structs import Array, Info
 from harness.guest.counters import mailboxes
 from harness.guest.expect import eventually, falls_asleep, refused, works
 from harness.guest.npu import Npu, buffers
@@ -21,6 +23,9 @@ from harness.guest.worker import Worker, serves
 pytestmark = pytest.mark.fw
 EXPANDING = pytest.mark.generations("npu4", "npu5", "npu6")
 INVALID_PARAM = 0x4000003
+TELEMETRY_BYTES = 4096
+COLUMNS = 8
+"""So many buffers for asynchronous errors firmware gets: one for each column. NPU1 has fewer."""
 LATE_SECONDS = 6.0
 """Longer than the driver waits for an answer: 5 s (amdxdna_mailbox_helper.c, RX_TIMEOUT)."""
 
@@ -136,6 +141,59 @@ def test_o26_malformed_answer(
     with refused(number, f"DEV BO whose answer is malformed ({malform})"):
         heap.create_dev(MIB)
     heap.client.close()
+    starts_again(open_client, npu, device)
+
+
+def test_o26_answer_that_is_too_short(client: Client, npu: Npu) -> None:
+    """O26: an answer with four bytes too few is an error, not an answer with four bytes of something else.
+
+    Source: amdxdna_mailbox_helper.c, xdna_msg_cb().
+    """
+    with works("query"):
+        client.get_info(Info.TELEMETRY, TELEMETRY_BYTES)
+    npu.script({"opcode": "GET_TELEMETRY", "malform": "short"})
+    with refused(errno.EINVAL, "query whose answer is too short"):
+        client.get_info(Info.TELEMETRY, TELEMETRY_BYTES)
+
+
+def test_o26_each_error_is_told(client: Client, npu: Npu) -> None:
+    """O26: each asynchronous error of the array is told, also when there are more than buffers for them.
+
+    Source: aie2_error.c, aie2_error_worker() gives the buffer to firmware again; as many as there are columns.
+    """
+
+    def last() -> tuple[int, int]:
+        """When the last error was, in us, and where."""
+        answer = client.get_array(Array.HW_LAST_ASYNC_ERR, bytes(24))[0]
+        _, when, where = struct.unpack("<QQQ", answer)
+        return when, where
+
+    when, where = last()
+    for number in range(COLUMNS + 2):
+        npu.error(col=number % 2)
+        before = when
+        eventually(lambda before=before: last()[0] > before, f"error {number + 1} is told")  # type: ignore[misc]
+        when, where = last()
+        assert where & 0xFF == number % 2, f"error {number + 1} is told of column {where & 0xFF}"
+
+
+@EXPANDING
+def test_o27_chunk_refused_at_waking(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
+    """O27: when firmware refuses a chunk at waking up, the use that woke the device fails; a new client is served.
+
+    Source: aie2_ctx.c, aie2_hwctx_restart().
+    """
+    heap = Heap(open_client())
+    with works("two chunks and a context"):
+        heap.add_chunk()
+        heap.add_chunk()
+        Worker(heap)
+    falls_asleep(device)
+    npu.script({"opcode": "ADD_HOST_BUFFER", "status": INVALID_PARAM})
+    with refused(errno.EINVAL, "query while firmware refuses a chunk"):
+        heap.client.contexts_alive()
+    heap.client.close()
+    heap.release()
     starts_again(open_client, npu, device)
 
 

@@ -77,6 +77,34 @@ def test_o09_memory_group_full(device: Device) -> None:
         in_child(lambda: body(group))
 
 
+@EXPANDING
+@pytest.mark.modes("sva")  # elsewhere the pages are allocated at creation
+@pytest.mark.fw
+@pytest.mark.mode
+def test_o09_announcing_without_memory(device: Device) -> None:
+    """O09: a chunk for whose pages there is no memory when a DEV BO wants to announce it is announced by the next.
+
+    Source: amdxdna_ctx.c, amdxdna_hwctx_expand_heap() pins every chunk, also one that was never mapped.
+    """
+
+    def body(group: Cgroup) -> None:
+        heap = Heap(Client.open(device.node))
+        with works("first chunk and a context"):
+            heap.add_chunk()
+            worker = Worker(heap)
+        with works("second chunk, left unmapped"):
+            second = heap.create_chunk()
+        error = max(0, -group.charge(heap.client.create_bo_call(BoType.DEV, MIB)))
+        assert error == errno.ENOMEM, f"DEV BO in a group of 32 MiB: got {name_of(error)}, not ENOMEM"
+        with works("mapping the second chunk, and a DEV BO, outside the group"):
+            heap.map_chunk(second)
+            heap.create_dev(MIB)
+        worker.fetch(DEVICE_BASE + CHUNK, 4)
+
+    with memory_group("o09", 32 * MIB) as group:
+        in_child(lambda: body(group))
+
+
 @pytest.mark.quick
 @pytest.mark.mode
 def test_o13_no_address_space(heap: Heap) -> None:
@@ -216,6 +244,28 @@ def test_o22_firmware_refuses_the_heap(heap: Heap, npu: Npu) -> None:
     with works("context when firmware accepts the heap"):
         heap.client.create_hwctx()
     assert heap.client.contexts_alive() == 1
+
+
+@EXPANDING
+@pytest.mark.fw
+def test_o22_firmware_refuses_the_third_chunk(heap: Heap, npu: Npu) -> None:
+    """O22: when firmware refuses the third chunk of a new context there is no context, and the second is given back.
+
+    Source: amdxdna_ctx.c, amdxdna_hwctx_release_expanded_heap(); the first version of the series kept it.
+    """
+    with works("three chunks"):
+        for _ in range(3):
+            heap.add_chunk()
+    used = heap.client.usage().heap
+    npu.script({"opcode": "ADD_HOST_BUFFER", "skip": 1, "status": INVALID_PARAM})
+    with refused(errno.EINVAL, "context while firmware refuses the third chunk"):
+        heap.client.create_hwctx()
+    assert heap.client.contexts_alive() == 0
+    assert heap.client.usage().heap == used
+    assert mailboxes() == 1, "the context's interrupt is left"
+    with works("context when firmware accepts all"):
+        worker = Worker(heap)
+    assert worker.fetch(DEVICE_BASE + 2 * CHUNK, 4) == bytes(4)
 
 
 @pytest.mark.quick

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import signal
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
-from harness.drm import command
+from harness.drm import command, ioctl, structs
 from harness.drm.client import Client
 from harness.drm.command import State
 from harness.drm.device import Device
@@ -62,6 +65,28 @@ def test_l14_exit_with_a_hung_command(open_client: Callable[[], Client], npu: Np
     eventually(lambda: shared_memory() - before < CHUNK // 4, "the memory of the process is back")
     eventually(lambda: mailboxes() <= 1, "the channel of its context is gone")
     serves(open_client, "after the process ended")
+
+
+def test_l14_health_of_a_hung_command(heap: Heap, npu: Npu) -> None:
+    """L14: a command that hangs ends as TIMEOUT, and its buffer holds firmware's report: version 1, of an AIE2.
+
+    Source: aie2_ctx.c, aie2_set_cmd_timeout(); amdxdna_ctx.h, struct amdxdna_ctx_health.
+    """
+    client = heap.client
+    with works("first chunk, a context, and command and code buffers"):
+        heap.add_chunk()
+        worker = Worker(heap)
+        code = heap.create_dev(4096)
+        cmd = client.create_bo(BoType.CMD, 4096)
+        memory = client.map_bo(cmd, 4096)
+    program, since = bytes(Program().hang()), npu.mark()
+    heap.view(code, 4096).write(0, program)
+    memory.write(0, command.start_npu(client.bo_info(code).xdna_addr, len(program), ()))
+    with works("command that hangs"):
+        client.wait(worker.context, client.exec_cmd(worker.context, cmd, [code]))
+    assert command.state(memory.read(0, 4)) is State.TIMEOUT
+    assert struct.unpack("<II", memory.read(4, 8)) == (1, 0), "version and generation of the report"
+    eventually(lambda: len(npu.messages(since, "CONFIG_CU")) > 0, "the context is set up again")
 
 
 @pytest.mark.quick
@@ -133,6 +158,29 @@ def test_l18_broken_chain(heap: Heap, npu: Npu, what: str) -> None:
     assert worker.run(Program().store(worker.result_address, 18)) is State.COMPLETED
 
 
+@pytest.mark.quick
+@EXPANDING
+def test_l18_chain_larger_than_its_buffer(heap: Heap, npu: Npu) -> None:
+    """L18: a chain whose commands do not fit into the command buffer of 4 KiB together is not sent.
+
+    Source: aie2_message.c, aie2_cmdlist_multi_execbuf(), aie2_cmdlist_fill_npu_dpu(); MAX_CHAIN_CMDBUF_SIZE.
+    """
+    client = heap.client
+    with works("first chunk, a context and command buffers"):
+        heap.add_chunk()
+        worker = Worker(heap)
+        one, all_of_them = client.create_bo(BoType.CMD, 4096), client.create_bo(BoType.CMD, 4096)
+    client.map_bo(one, 4096).write(0, command.start_npu(DEVICE_BASE, 0, [0] * 26))
+    memory = client.map_bo(all_of_them, 4096)
+    memory.write(0, command.chain([one] * 40))
+    since = npu.mark()
+    with suppress(OSError):
+        client.wait(worker.context, client.exec_cmd(worker.context, all_of_them, [one]))
+    assert command.state(memory.read(0, 4)) is not State.COMPLETED
+    assert npu.messages(since, "CHAIN_EXEC_NPU") == []
+    assert worker.run(Program().store(worker.result_address, 18)) is State.COMPLETED
+
+
 def test_l27_device_sleeps_after_each_call(heap: Heap, npu: Npu, device: Device) -> None:
     """L27: whatever was called, the device suspends when nothing is in flight: each resume has its put.
 
@@ -155,6 +203,51 @@ def test_l27_device_sleeps_after_each_call(heap: Heap, npu: Npu, device: Device)
     with refused(errno.EINVAL, "units set up a second time"):
         client.config_cu(worker.context, [(worker.cu, 0)])
     falls_asleep(device)
+
+
+def test_l27_device_sleeps_after_an_unknown_query(heap: Heap, npu: Npu, device: Device) -> None:
+    """L27: a query that the driver does not know is refused, and the device suspends all the same.
+
+    Source: aie2_pci.c, aie2_get_info(), aie2_get_array().
+    """
+    buffer = ctypes.create_string_buffer(64)
+    where = ctypes.addressof(buffer)
+    with refused(errno.EOPNOTSUPP, "GET_INFO 99"):
+        ioctl.call(heap.client.fd, ioctl.GET_INFO, structs.GetInfo(param=99, buffer_size=64, buffer=where))
+    falls_asleep(device)
+    with refused(errno.EOPNOTSUPP, "GET_ARRAY 99"):
+        request = structs.GetArray(param=99, element_size=64, num_element=1, buffer=where)
+        ioctl.call(heap.client.fd, ioctl.GET_ARRAY, request)
+    falls_asleep(device)
+
+
+def test_l27_device_sleeps_after_units_that_nobody_acknowledged(heap: Heap, npu: Npu, device: Device) -> None:
+    """L27: when firmware never acknowledges its compute units, the end of the context lets the device suspend.
+
+    Source: aie2_ctx.c, aie2_config_cu_resp_handler() is told when the channel is closed.
+    """
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        worker = Worker(heap, configured=False)
+    npu.script({"opcode": "CONFIG_CU", "drop": True})
+    with works("compute units, and the end of the context"):
+        worker.configure()
+        heap.client.destroy_hwctx(worker.context)
+    falls_asleep(device)
+
+
+def test_l27_firmware_is_told_before_it_sleeps(heap: Heap, npu: Npu, device: Device) -> None:
+    """L27: a device that suspends ends its contexts in firmware, and then suspends firmware.
+
+    Source: aie2_pci.c, aie2_hw_suspend(), aie2_hw_stop().
+    """
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        Worker(heap)
+    since = npu.mark()
+    falls_asleep(device)
+    told = [message["name"] for message in npu.messages(since, "DESTROY_CONTEXT", "SUSPEND")]
+    assert told == ["DESTROY_CONTEXT", "SUSPEND"]
 
 
 def test_l29_killed_while_firmware_is_silent(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:

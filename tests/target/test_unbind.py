@@ -76,6 +76,28 @@ def test_l21_context_outlives_the_driver(
 
 @pytest.mark.fw
 @pytest.mark.mode
+def test_l21_firmware_is_told_before_the_driver_goes(
+    open_client: Callable[[], Client], npu: Npu, device: Device
+) -> None:
+    """L21: a driver that leaves its device ends the contexts in firmware, and then suspends firmware.
+
+    Source: amdxdna_pci_drv.c, amdxdna_remove(); aie2_pci.c, aie2_hw_stop().
+    """
+    heap = Heap(open_client())
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        heap.client.create_hwctx()
+    since = npu.mark()
+    with unbound(device):
+        told = [message["name"] for message in npu.messages(since, "DESTROY_CONTEXT", "SUSPEND")]
+        heap.client.close()
+        heap.release()
+    assert told == ["DESTROY_CONTEXT", "SUSPEND"]
+    serves(open_client, "after the driver came back")
+
+
+@pytest.mark.fw
+@pytest.mark.mode
 def test_l22_dma_buf_outlives_the_driver(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:
     """L22: a dma-buf that is open when the driver goes can be closed later, and only then is its memory given back.
 

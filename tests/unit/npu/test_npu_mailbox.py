@@ -133,11 +133,12 @@ def test_a_message_that_cannot_be_is_a_bad_ring(header: bytes) -> None:
 def test_malformed_answers_are_malformed_in_their_own_way() -> None:
     def after(kind: str) -> tuple[int, bytes]:
         driver = Driver()
-        driver.channel.answer(Packet(IDENTITY, 7, b""), b"\1\0\0\0", kind)
+        driver.channel.answer(Packet(IDENTITY, 7, b""), b"\1\0\0\0\2\0\0\0", kind)
         assert driver.interrupts == 1
         return driver.registers.get(SLOT.i2x_tail), driver.sram[SLOT.i2x_ring : SLOT.i2x_ring + 24]
 
-    assert struct.unpack_from("<I", after("size")[1])[0] == 8
+    assert struct.unpack_from("<I", after("size")[1])[0] == 12
+    assert struct.unpack_from("<I", after("short")[1])[0] == 4
     assert struct.unpack_from("<I", after("id")[1], 8)[0] == IDENTITY + 0x80
     assert struct.unpack_from("<I", after("magic")[1], 8)[0] >> 24 == 0
     assert after("truncated")[0] == 16
