@@ -48,6 +48,13 @@ def key(job: Job, module: Module, machine: Machine) -> str:
     )
 
 
+def suite_key() -> str:
+    """A hash of the tests and of what runs them."""
+    package = data_folder("harness")
+    leaves = [hash_tree(package / leaf, "*.py") for leaf in ("guest", "drm")]
+    return key_of(tests=hash_tree(data_folder("tests/target"), "*.py"), leaves=leaves)
+
+
 def find(store: Store, name: str) -> tuple[list[dict[str, Any]], str] | None:
     """The events kept under this key and the run they came from."""
     entry = store.path("results", name)

@@ -240,6 +240,49 @@ def presubmit(commits: str, count: int | None, out: Path | None, **options: Any)
     sys.exit(EXIT_CODES[overall(judgements)])
 
 
+@cli.command()
+@click.option("--kernel", metavar="SRC", help=f"where the bugs are planted: {_SRC}  [debian:7.3]")
+@click.option("--npu", type=click.Choice(["npu1", "npu4", "npu5", "npu6"]), help="generation of the NPU  [npu4]")
+@click.option("--address-mode", type=click.Choice([m.value for m in AddressMode]), help="[sva]")
+@click.option("--profile", type=click.Choice([p.value for p in Profile]), help="kernel configuration  [plain]")
+@click.option("-k", "select", metavar="EXPR", help="only tests that match, as in pytest")
+@click.option("--fresh", is_flag=True, default=None, help="ask the driver without any bug again, too")
+@click.option("--workers", type=click.IntRange(0, 64), help="guests at a time  [as cores and memory allow]")
+@click.option("--job", "job_file", metavar="FILE", type=click.Path(path_type=Path), help="[jobs/prove.toml]")
+@click.option("--planted", metavar="DIR", type=click.Path(path_type=Path), help="folder of the bugs  [patches/planted]")
+@click.option("--only", metavar="ID[,ID]", multiple=True, help="only these bugs")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="folder of the proof  [runs/prove-<time>]")
+def prove(
+    job_file: Path | None,
+    planted: Path | None,
+    only: tuple[str, ...],
+    as_json: bool,
+    out: Path | None,
+    **options: Any,
+) -> None:
+    """Plant bugs in the driver, one after the other, and see which of them the suite catches. 0: at least 90 % and no
+    false alarm; 1: less; 3: what the lab failed to find out decides."""
+    from harness.host.data import data_folder
+    from harness.host.store import Store
+    from harness.knowledge import planted_bugs
+    from harness.prove import Prove, chosen
+    from harness.reporters import score as reporter
+
+    job = read_toml(job_file or data_folder("jobs") / "prove.toml", Job, **options)
+    names = [name for names in only for name in names.split(",") if name]
+    bugs = chosen(planted_bugs(planted or data_folder("patches") / "planted"), names)
+    folder = out or Path("runs") / f"prove-{datetime.now():%Y-%m-%d-%H%M%S}"
+    try:
+        found = Prove(job, bugs, folder, Store(), whole=planted is None and not names).execute()
+    except BrokenPipeError as error:
+        raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
+    (folder / "score.json").write_text(reporter.data(found))
+    click.echo(reporter.data(found) if as_json else reporter.text(found), nl=False)
+    say(f"{folder}: {found}")
+    sys.exit(found.exit_code)
+
+
 def main() -> None:
     """Entry point: errors become two lines and an exit code, our own bugs a traceback."""
     try:

@@ -35,7 +35,8 @@ BOOT_TRIES = 2
 @dataclass(frozen=True)
 class Question:
     """What the suite is asked in every guest of this lane, and how these start at best. ``kmemleak``: each cell's tests
-    run once more, to see what memory they lose."""
+    run once more, to see what memory they lose. ``halting``: after a test that fails the rest gets a fresh guest.
+    ``counts``: each test says which lines it ran."""
 
     suite: str
     select: str
@@ -43,6 +44,8 @@ class Question:
     quick: bool = False
     start: Start = Start.COLD
     kmemleak: bool = False
+    halting: bool = False
+    counts: bool = False
 
 
 class Broken(Exception):
@@ -77,14 +80,14 @@ class LaneRun:
                 return
             self.records.add({**record, "evidence": evidence, "seconds": round(seconds, 3), "console": console})
 
-    def run(self, cell: Cell) -> None:
+    def run(self, cell: Cell, enough: Callable[[], bool] = lambda: False) -> None:
         """Run a cell to its end: every test of it has reported, is lost, or could not be asked; then look what memory
-        they lost, if that is asked."""
-        self._answer(cell)
+        they lost, if that is asked. A guest is not replaced by a fresh one when ``enough`` is known."""
+        self._answer(cell, enough)
         if self.question.kmemleak:
             kmemleak.look(cell, self.events, partial(self._look_at, cell), lambda: self._stopped, self.note)
 
-    def _answer(self, cell: Cell) -> None:
+    def _answer(self, cell: Cell, enough: Callable[[], bool]) -> None:
         failed_boots = 0
         unaskable: set[str] = set()
         while True:
@@ -107,7 +110,7 @@ class LaneRun:
                 say(f"{problem.lost.evidence.splitlines()[0]}: trying once more in a fresh guest")
                 continue
             unaskable |= {str(e["id"]) for e in new if e.get("event") in ("lost", "fault") and _is_error(e)}
-            if lost is None and not _cut_short(new):
+            if (lost is None and not _cut_short(new, self.question.halting)) or enough():
                 return
             if lost is not None and not any(e.get("event") in ("test-end", "lost") for e in new):
                 failed_boots += 1
@@ -161,6 +164,8 @@ class LaneRun:
             question.quick,
             armed=self.guests.fresh and not naming,
             kmemleak=naming,
+            halting=question.halting,
+            counts=question.counts,
         )
         title = f"{cell.lane}: {cell.group or 'suite'}, guest {number} ({start.value})"
         with step(title + (f", attempt {cell.attempt}" if cell.attempt > 1 else "")) as progress:
@@ -177,7 +182,7 @@ class LaneRun:
 
                 try:
                     lost = run_suite(session, request, add)
-                    if self.module.counters:
+                    if self.module.counters and not question.counts:
                         self._count(session, lost, number)
                 except InfraError as error:
                     raise NotUp("suite", Lost(True, " ".join(error.lines()), "")) from error
@@ -213,10 +218,10 @@ class LaneRun:
         self.records.close()
 
 
-def _cut_short(new: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the guest ended its suite because its last test silenced a detector."""
+def _cut_short(new: Sequence[Mapping[str, Any]], halting: bool) -> bool:
+    """Whether the guest ended its suite because its last test silenced a detector, or failed."""
     ends = [event for event in new if event.get("event") == "test-end"]
-    return bool(ends and ends[-1].get("silenced"))
+    return bool(ends) and (bool(ends[-1].get("silenced")) or (halting and ends[-1].get("outcome") in ("fail", "error")))
 
 
 def _is_error(event: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness import answers, evidence
+from harness import answers, evidence, score
 from harness.builds import Builds
 from harness.engines.module import Modules
 from harness.errors import InfraError, UsageError
@@ -90,6 +90,7 @@ class Run:
         modules = self.builds.modules(todo)
         if {BASE, HEAD} & {lane.name for lane in todo.lanes} <= modules.keys():
             self._cells(todo, modules)
+        self.fact("planted bugs", score.quote(self.store))
         self.fact("seconds", f"{time.monotonic() - started:.0f}")
         return derive(self.out)
 

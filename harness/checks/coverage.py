@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import tempfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.errors import InfraError
 from harness.formats import gcov
@@ -37,6 +41,29 @@ def summed(objects: Path, lane: Path, tree: Path, old: Path | None, lost: Sequen
         raise InfraError(f"gcov does not print what we read: {error}") from error
     new = {name: gcov.added(_text(old / name), _text(tree / name)) for name in found} if old is not None else {}
     return gcov.dump(found, lost, {name: lines for name, lines in new.items() if lines})
+
+
+def by_test(objects: Path, events: Iterable[Mapping[str, Any]]) -> dict[str, gcov.Coverage]:
+    """What each test of these events counted; a guest that was lost took its last test's counts along. InfraError: gcov
+    does not run or does not know the counts."""
+    found: dict[str, list[gcov.Coverage]] = {}
+    for event in events:
+        if event.get("event") == "test-end" and event.get("gcov"):
+            found.setdefault(str(event["id"]), []).append(_counted(objects, event["gcov"]))
+    try:
+        return {test: gcov.merged(counted) for test, counted in found.items()}
+    except ValueError as error:
+        raise InfraError(f"gcov does not print what we read: {error}") from error
+
+
+def _counted(objects: Path, files: Mapping[str, str]) -> gcov.Coverage:
+    with tempfile.TemporaryDirectory(prefix="xdna-gcov-") as scratch:
+        for name, text in files.items():
+            (Path(scratch) / Path(name).name).write_bytes(zlib.decompress(base64.b64decode(text)))
+        try:
+            return gcov.read(documents(objects, Path(scratch)))
+        except (ValueError, KeyError) as error:
+            raise InfraError(f"gcov does not print what we read: {error}") from error
 
 
 def _text(path: Path) -> str:

@@ -10,7 +10,8 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
     suite-start  boot, attempt, tests, kmsg                         the guest's own list of test ids
     test-start   boot, attempt, id, kmsg, outside (counters)        the test is LOST from here on until it reports
     test-end     boot, attempt, id, outcome, phase, text, duration, kmsg, counters, outside, measures;
-                 disarmed: detectors that were off when it began, silenced: those it switched off
+                 disarmed: detectors that were off when it began, silenced: those it switched off;
+                 gcov: .gcda files by name (deflated, base64), if the driver counts and each test is asked for it
     lost         boot, attempt, id, outcome (LOST|ERROR), evidence, console   written by the host
     fault        boot, attempt, what                                the emulation, not the kernel, went wrong
     suite-end    boot, attempt, status, text, kmsg; unreferenced, since: what kmemleak found, and from which jiffies on

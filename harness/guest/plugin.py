@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness.guest import counters, detectors, kmemleak
+from harness.guest import counters, detectors, gcov, kmemleak
 from harness.guest.kmsg import Reader
 from harness.guest.limit import limited
 from harness.guest.port import Link, PortError
@@ -37,8 +37,9 @@ class Order:
     """Which tests to run, in which order (None: all, in file order), and each one's soft limit in seconds.
 
     ``files``: of these files only. ``suite``: a name of :data:`SUITES`. ``quick``: only those that are marked so.
-    ``armed``: end with the test in which a detector went silent; the rest is for a fresh guest. ``kmemleak``: look for
-    lost memory at the end, on kernels that can.
+    ``armed``: end with the test in which a detector went silent, ``halting``: with the first that fails; the rest is
+    for a fresh guest. ``kmemleak``: look for lost memory at the end, on kernels that can. ``counts``: say with each
+    test what the driver counted.
     """
 
     tests: list[str] | None
@@ -49,15 +50,16 @@ class Order:
     suite: str = "heap"
     armed: bool = False
     kmemleak: bool = False
+    halting: bool = False
+    counts: bool = False
 
     @classmethod
     def read(cls, command: Mapping[str, Any], limit: float) -> Order:
         """The order in a "suite" command; ``limit`` unless it names one."""
         seconds = float(command.get("limit") or limit)
-        quick = bool(command.get("quick"))
+        flags = {name: bool(command.get(name)) for name in ("quick", "armed", "kmemleak", "halting", "counts")}
         suite = str(command.get("suite") or "heap")
-        armed, lost = bool(command.get("armed")), bool(command.get("kmemleak"))
-        return cls(command.get("tests"), command.get("k"), seconds, command.get("files"), quick, suite, armed, lost)
+        return cls(command.get("tests"), command.get("k"), seconds, command.get("files"), suite=suite, **flags)
 
     @property
     def marks(self) -> str:
@@ -112,6 +114,8 @@ class Events:
         before = allowed(item, self.counters or counters.snapshot())
         armed = self.armed or detectors.armed()
         detectors.arm_again()
+        if self.order.counts:
+            gcov.reset()
         try:
             return (yield)
         finally:
@@ -130,6 +134,7 @@ class Events:
                 measures=dict(item.user_properties),
                 disarmed=[name for name, on in armed.items() if not on],
                 silenced=self.silenced,
+                **({"gcov": gcov.counts()} if self.order.counts else {}),
             )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -158,6 +163,12 @@ class Events:
             self.current.outcome = classify(report, call)
             self.current.text = describe(report)
         return report
+
+    @property
+    def cut(self) -> bool:
+        """Whether the rest of the tests is for a fresh guest."""
+        failed = self.current.outcome in ("fail", "error")
+        return (self.order.armed and bool(self.silenced)) or (self.order.halting and failed)
 
     def finish(self, status: int, trouble: str) -> None:
         """The last event: pytest's exit status, and why nothing could be collected if so."""

@@ -69,7 +69,7 @@ def run(waiting: Waiting, link: Link, order: Order, kmsg: Reader) -> int:
     for number, item in enumerate(items):
         following = items[number + 1] if number + 1 < len(items) else None
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        if order.armed and events.silenced:
+        if events.cut:
             break
     status = _status(session, bool(items), bool(waiting.trouble))
     events.finish(int(status), "\n".join(waiting.trouble))

@@ -23,7 +23,19 @@ from pathlib import Path
 from harness.errors import InfraError
 from harness.log import say
 
-KINDS = ("sources", "trees", "kernels", "modules", "images", "guests", "results", "packages", "prefixes", "lines")
+KINDS = (
+    "sources",
+    "trees",
+    "kernels",
+    "modules",
+    "images",
+    "guests",
+    "results",
+    "packages",
+    "prefixes",
+    "lines",
+    "footprints",
+)
 LOCK_SECONDS = 3600.0
 
 

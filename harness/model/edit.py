@@ -29,6 +29,14 @@ class Edit:
             raise DoesNotFit(f"{self.file}: {self.function}() has {self.replace!r} {count} times, not once")
         return text[:start] + new + text[end:]
 
+    def lines(self, text: str) -> tuple[range, range]:
+        """The lines (from 1) of the function and, of these, what is replaced. Raises :class:`DoesNotFit`."""
+        start, end = body_of(self.function, text)
+        found = re.search(self.replace, text[start:end])
+        if found is None:
+            raise DoesNotFit(f"{self.file}: {self.function}() has no {self.replace!r}")
+        return _lines(text, start, end), _lines(text, start + found.start(), start + found.end())
+
 
 @dataclass(frozen=True)
 class Edits:
@@ -38,6 +46,10 @@ class Edits:
     title: str
     edits: tuple[Edit, ...]
     optional: bool = False
+
+
+def _lines(text: str, start: int, end: int) -> range:
+    return range(text.count("\n", 0, start) + 1, text.count("\n", 0, max(start, end - 1)) + 2)
 
 
 def body_of(function: str, text: str) -> tuple[int, int]:

@@ -17,8 +17,9 @@ class SuiteRequest:
     ``limit`` is in seconds and holds inside the target; a target that is silent for longer than that and some grace is
     taken for lost. ``attempt`` counts from 1 and goes into every event, ``boot`` names the guest. ``files``: only the
     tests of these files (none: of all); ``quick``: only those that are marked so. ``armed``: end with a test in which a
-    detector of the kernel went silent; the rest is for a fresh guest. ``kmemleak``: look for lost memory at the end,
-    where the kernel can.
+    detector of the kernel went silent, ``halting``: with the first test that fails; the rest is for a fresh guest.
+    ``kmemleak``: look for lost memory at the end, where the kernel can. ``counts``: each "test-end" carries what the
+    driver counted.
     """
 
     suite: str
@@ -31,6 +32,8 @@ class SuiteRequest:
     quick: bool = False
     armed: bool = False
     kmemleak: bool = False
+    halting: bool = False
+    counts: bool = False
 
 
 class Start(StrEnum):

@@ -80,7 +80,7 @@ class ScriptedSession:
             outcome = what if what in ("fail", "skip") else "pass"
             silenced = ["lockdep"] if what == "silence" else []
             yield {"event": "test-end", "id": test, "outcome": outcome, "text": "", "silenced": silenced, **common}
-            if what == "silence" and request.armed:
+            if (what == "silence" and request.armed) or (what == "fail" and request.halting):
                 yield {"event": "suite-end", **common}
                 return
             lost = lost or (LEAK if what == "leak" else "")
@@ -142,11 +142,17 @@ class Lab:
 
 
 def lane(
-    lab: Lab, folder: Path, start: Start = Start.COLD, kmemleak: bool = False, note: Callable[[str], None] = say
+    lab: Lab,
+    folder: Path,
+    start: Start = Start.COLD,
+    kmemleak: bool = False,
+    halting: bool = False,
+    note: Callable[[str], None] = say,
 ) -> LaneRun:
     kernel = Kernel("key", "7.3.4-xdna-key", Profile.PLAIN, folder, (), folder, folder)
     module = Module("m", kernel, (), "b1d", "d", folder)
-    return LaneRun(module, folder, Question("heap", "", 60.0, start=start, kmemleak=kmemleak), lab, note)
+    question = Question("heap", "", 60.0, start=start, kmemleak=kmemleak, halting=halting)
+    return LaneRun(module, folder, question, lab, note)
 
 
 def outcomes(run: LaneRun) -> dict[str, Outcome]:
@@ -413,3 +419,20 @@ def test_lost_memory_that_nobody_loses_again_is_said_to_be_somebodys(tmp_path: P
     (found,) = [r for r in run.results().results if r.findings]
     assert found.id == TESTS[-1]
     assert "one of these tests lost it, none of them when asked alone" in found.evidence
+
+
+def test_after_a_failure_the_rest_gets_a_fresh_guest_if_that_is_asked(tmp_path: Path) -> None:
+    lab = Lab(lambda test: "fail" if test.endswith("_b") else "pass")
+    run = lane(lab, tmp_path, halting=True)
+    run.run(Cell("head", Variant()))
+    assert lab.boots == 2
+    assert [outcomes(run)[test] for test in TESTS] == [Outcome.PASS, Outcome.FAIL, Outcome.PASS]
+
+
+@pytest.mark.parametrize("what", ["fail", "lost"])
+def test_no_fresh_guest_when_enough_is_known(tmp_path: Path, what: str) -> None:
+    lab = Lab(lambda test: what if test.endswith("_b") else "pass")
+    run = lane(lab, tmp_path, halting=True)
+    run.run(Cell("head", Variant()), enough=lambda: True)
+    assert lab.boots == 1
+    assert TESTS[2] not in outcomes(run)
