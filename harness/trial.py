@@ -18,7 +18,7 @@ from harness.log import say
 from harness.model.footprint import Footprints, likeliest, next_round
 from harness.model.judge import LaneResults
 from harness.model.kernel import Module
-from harness.model.planted import FIRST, Fate, Planted, Proof, confirmed, missing, noticed, stopped
+from harness.model.planted import FIRST, Fate, Planted, Proof, confirmed, fate_of, missing, noticed, stopped
 from harness.model.result import Outcome
 from harness.model.session import Start
 from harness.plan import Cell
@@ -74,10 +74,9 @@ class Trial:
         most, deadline = FIRST_ROUND, self._started + LIMIT_SECONDS * SLOWER[self.control.job.profile]
         while left and time.monotonic() < deadline:
             self._run([self._cell("head", 1, group) for group in next_round(left, seconds, GUESTS, most)])
-            if test := self._caught():
-                fate = Fate.TRIVIAL if test == FIRST else Fate.CAUGHT
-                return self._proof(fate, confirmed(test, self.control.results(), self._answers()), test)
-            answers = self._answers()
+            test, answers = self._caught(), self._answers()
+            if test:
+                return self._proof(fate_of(test, answers), confirmed(test, self.control.results(), answers), test)
             if end := stopped(answers):
                 return self._proof(*end)
             before, left = len(left), [test for test in left if test not in answers.by_id()]

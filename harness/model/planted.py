@@ -106,6 +106,13 @@ def confirmed(test: str, base: LaneResults, head: LaneResults) -> str:
     return "".join(c.reason for c in found if c.id == test and c.change is Change.REGRESSED)
 
 
+def fate_of(test: str, head: LaneResults) -> Fate:
+    """What it means that this test has caught the bug. A first heap test that says yes, and in which only the kernel's
+    messages or a leak speak, is not stopped."""
+    said_no = any(not result.only_findings for result in head.results if result.id == test)
+    return Fate.TRIVIAL if test == FIRST and said_no else Fate.CAUGHT
+
+
 def stopped(head: LaneResults) -> tuple[Fate, str] | None:
     """What a stage that failed says of the bug."""
     for result in head.results:

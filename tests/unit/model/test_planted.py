@@ -7,12 +7,14 @@ import pytest
 
 from harness.model.judge import ATTEMPTS, LaneResults
 from harness.model.planted import (
+    FIRST,
     RUNS,
     BugKind,
     Fate,
     Proof,
     Score,
     confirmed,
+    fate_of,
     median,
     missing,
     noticed,
@@ -72,6 +74,13 @@ def test_a_probe_that_fails_is_trivial_and_the_lab_is_unknown() -> None:
     assert stopped(broken(L)) == (Fate.TRIVIAL, "stage/probe LOST: no device")
     assert stopped(broken(E)) == (Fate.UNKNOWN, "stage/probe ERROR: no device")
     assert stopped(lane(a=[F])) is None
+
+
+def test_a_leak_does_not_stop_the_first_heap_test() -> None:
+    leak, failure = Result(FIRST, F, only_findings=True), Result(FIRST, F)
+    assert fate_of(FIRST, LaneResults((leak, leak))) is Fate.CAUGHT
+    assert fate_of(FIRST, LaneResults((leak, failure))) is Fate.TRIVIAL
+    assert fate_of(A, lane(a=[F])) is Fate.CAUGHT
 
 
 def proof(fate: Fate, kind: BugKind = BugKind.LOCK) -> Proof:
