@@ -94,12 +94,15 @@ class Client:
         """The bare CREATE_BO, to be called later, once: 0 or the negative errno. The handle is nobody's."""
         return partial(ioctl.try_call, self.fd, ioctl.CREATE_BO, structs.CreateBo(size=size, type=kind))
 
-    def create_user_bo(self, pieces: Sequence[tuple[int, int]], kind: int = BoType.SHARE) -> int:
-        """CREATE_BO over memory of this process: ``pieces`` of (address, bytes), page aligned."""
+    def create_user_bo(self, pieces: Sequence[tuple[int, int]], kind: int = BoType.SHARE, size: int = 0) -> int:
+        """CREATE_BO over memory of this process: ``pieces`` of (address, bytes), page aligned.
+
+        ``size`` is what the call says, when it is not to be their sum (which is what the driver goes by).
+        """
         header = bytes(structs.VaTableHeader(dmabuf_fd=-1, num_entries=len(pieces)))
         entries = b"".join(bytes(structs.VaEntry(vaddr=start, len=size)) for start, size in pieces)
         table = ctypes.create_string_buffer(header + entries)
-        return self.create_bo(kind, sum(size for _, size in pieces), vaddr=ctypes.addressof(table))
+        return self.create_bo(kind, size or sum(length for _, length in pieces), vaddr=ctypes.addressof(table))
 
     def bo_info(self, handle: int) -> BoInfo:
         """GET_BO_INFO."""

@@ -12,6 +12,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +112,7 @@ class Faults:
             names = ("require-start", "require-end", "reject-start", "reject-end")
             for name, address in zip(names, (*text, *reject), strict=True):
                 (debugfs / kind / name).write_text(hex(address))
+        self._debugfs = debugfs
         self._nth = os.open("/proc/thread-self/fail-nth", os.O_RDWR | os.O_CLOEXEC)
         self._kmsg = Reader()
 
@@ -136,6 +138,19 @@ class Faults:
             return None, error
         records, _ = self._kmsg.read()
         return Hit(n, site_of([record.text for record in records])), error
+
+    @contextmanager
+    def always(self) -> Iterator[None]:
+        """In the block all of these allocations fail, whoever makes them: a worker of the kernel, too."""
+        self._probability(100)
+        try:
+            yield
+        finally:
+            self._probability(0)
+
+    def _probability(self, percent: int) -> None:
+        for kind in KINDS:
+            (self._debugfs / kind / "probability").write_text(str(percent))
 
     def count(self, act: Callable[[], None]) -> int:
         """How many allocations ``act`` makes; none fails. Raises OSError as ``act`` does."""

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 
 import pytest
 
+from harness.drm.client import Client
 from harness.drm.heap import CHUNK, DEV_ALIGNMENT, MAX_HEAP, MIB, Heap
 from harness.drm.structs import Array, BoType, BoUsage
 from harness.guest.counters import shared_memory
-from harness.guest.expect import eventually, works
+from harness.guest.expect import eventually, refused, works
 
 EXPANDING = pytest.mark.generations("npu4", "npu5", "npu6")
 OPERATIONS = 600
@@ -124,6 +126,19 @@ def test_e19_heap_handle_closed(heap: Heap) -> None:
         lambda: shared_memory() - before < CHUNK // 2,
         "the chunk's memory is freed at close",
     )
+
+
+def test_e18_half_a_question(client: Client) -> None:
+    """E18: BO_USAGE that is asked with a half of a process number, which is 0, is refused: the other half is not what
+    an earlier call left.
+
+    Kernels that clear local variables (CONFIG_INIT_STACK_ALL_ZERO) pass in any case. Source: amdxdna_gem.c,
+    amdxdna_drm_get_bo_usage().
+    """
+    with works("BO_USAGE of a process that there is not"):
+        client.get_array(Array.BO_USAGE, bytes(BoUsage(pid=0x7FFFFFFF << 32)))
+    with refused(errno.EINVAL, "BO_USAGE with half a process number"):
+        client.get_array(Array.BO_USAGE, bytes(4))
 
 
 @EXPANDING

@@ -12,13 +12,16 @@ import itertools
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
-from harness.drm import memory
+from harness.drm import command, memory
 from harness.drm.client import Client
+from harness.drm.command import State
 from harness.drm.device import Device
-from harness.drm.heap import CHUNK
+from harness.drm.heap import CHUNK, Heap
+from harness.drm.memory import Mapping
 from harness.drm.structs import INVALID, BoType
 from harness.guest.expect import eventually, name_of, refused
 from harness.guest.faults import Faults, Hit, place
@@ -40,6 +43,8 @@ from harness.guest.worker import Worker
 pytestmark = pytest.mark.enumeration
 Measure = Callable[[str, float, str], None]
 SIZE = 64 << 10
+FIRMWARE_BUFFERS = 4
+"""A context has so many, which its commands take in turn (aie2_pci.h, HWCTX_MAX_CMDS)."""
 
 
 class Share(Scenario):
@@ -431,6 +436,47 @@ def test_o04_mailbox_channel(enumerate_sites: Callable[..., None], npu: Npu) -> 
     Source: amdxdna_mailbox.c, xdna_mailbox_alloc_channel().
     """
     enumerate_sites(Context, only=CHANNEL)
+
+
+@pytest.mark.parametrize("how", ["alone", "in a chain"])
+@pytest.mark.fw
+def test_l18_command_without_kernel_address(heap: Heap, npu: Npu, how: str) -> None:
+    """L18: a command that the kernel has no memory to look into is not run, and runs when there is memory.
+
+    The buffers that firmware reads, and the chain, have their addresses by then. Source: amdxdna_ctx.c,
+    amdxdna_cmd_get_payload(); aie2_message.c, aie2_cmdlist_fill_slot().
+    """
+    heap.add_chunk()
+    worker = Worker(heap)
+    client = heap.client
+    for _ in range(FIRMWARE_BUFFERS):
+        worker.run(Program())
+    program = bytes(Program().store(worker.result_address, 18))
+    code = heap.create_dev(4096)
+    heap.view(code, 4096).write(0, program)
+    start = command.start_npu(client.bo_info(code).xdna_addr, len(program), ())
+    handles = [client.create_bo(BoType.CMD, 4096) for _ in range(3)]
+    seen, new, chain = (client.map_bo(handle, 4096) for handle in handles)
+
+    def run(handle: int, text: Mapping) -> State:
+        with suppress(OSError):
+            client.wait(worker.context, client.exec_cmd(worker.context, handle, [code]))
+        return command.state(text.read(0, 4))
+
+    seen.write(0, start)
+    new.write(0, start)
+    chain.write(0, command.chain(handles[:1]))
+    assert run(handles[2], chain) is State.COMPLETED
+    chain.write(0, command.chain(handles[1:2]))
+    handle, text = (handles[1], new) if how == "alone" else (handles[2], chain)
+    faults = Faults(only="amdxdna_gem_vmap")
+    try:
+        with faults.always():
+            assert run(handle, text) in (State.NEW, State.ERROR, State.ABORT)
+    finally:
+        faults.close()
+    assert run(handle, text) is State.COMPLETED
+    assert worker.result.read(0, 8) == (18).to_bytes(8, "little")
 
 
 @pytest.mark.modes("sva")  # elsewhere the chunk counts as mapped even so: amdxdna_hmm_register() leaves early

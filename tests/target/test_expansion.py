@@ -10,9 +10,11 @@ import errno
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
+from harness.drm import memory
 from harness.drm.client import Client
 from harness.drm.heap import CHUNK, DEVICE_BASE, MAX_HEAP, MIB, Heap
 from harness.drm.structs import INVALID, BoType
@@ -20,6 +22,8 @@ from harness.guest.expect import eventually, name_of, refused, works
 
 EXPANDING = pytest.mark.generations("npu4", "npu5", "npu6")
 """NPU1's heap has one chunk only (npu1_regs.c, dev_heap_max_size)."""
+UNMAPPED = (errno.EAGAIN, errno.EINVAL)
+"""What a DEV BO on a heap that is not mapped is told: with the series, and before it."""
 
 
 @pytest.mark.quick
@@ -49,6 +53,21 @@ def test_e02_wrong_chunk_size(heap: Heap, size: int) -> None:
     with refused(errno.EINVAL, f"chunk of {size} bytes"):
         heap.create_chunk(size)
     assert heap.client.usage().total == 0
+
+
+def test_e02_chunk_of_user_memory(heap: Heap) -> None:
+    """E02: a chunk over a page of the process's own memory is refused, or does not stand in the way of a real one.
+
+    Source: amdxdna_gem.c, amdxdna_drm_create_dev_heap_bo() looks at the size that the call says, and takes the chunk as
+    large as its memory is.
+    """
+    area = memory.anonymous(memory.PAGE)
+    area.write(0, bytes(memory.PAGE))
+    with suppress(OSError):
+        heap.client.create_user_bo([(area.address, memory.PAGE)], BoType.DEV_HEAP, CHUNK)
+    with works("first chunk and a DEV BO"):
+        heap.add_chunk()
+        heap.create_dev(MIB)
 
 
 @pytest.mark.quick
@@ -216,6 +235,36 @@ def test_e08_unmapped_heap(heap: Heap) -> None:
         heap.create_dev(4096)
 
 
+@pytest.mark.mode
+def test_e08_one_page_mapped(heap: Heap) -> None:
+    """E08: a chunk of which one page is mapped does not count as mapped: a DEV BO is told an address in it.
+
+    Source: amdxdna_gem.c, amdxdna_hmm_register() notes where a mapping begins, not how long it is.
+    """
+    with works("first chunk, and its first page mapped"):
+        chunk = heap.create_chunk()
+        heap.client.map_bo(chunk.handle, memory.PAGE, address=heap.base)
+    with pytest.raises(OSError) as refusal:
+        heap.create_dev(MIB)
+    assert refusal.value.errno in UNMAPPED, name_of(refusal.value.errno)
+
+
+@pytest.mark.modes("force-iova")  # elsewhere the driver hears of it, or the carveout allows it
+@pytest.mark.mode
+def test_e08_mapping_refused(heap: Heap) -> None:
+    """E08: a chunk whose mapping was refused does not count as mapped.
+
+    Source: amdxdna_gem.c, amdxdna_hmm_register() notes the address before drm_gem_shmem_mmap() refuses MAP_PRIVATE.
+    """
+    with works("first chunk"):
+        chunk = heap.create_chunk()
+    with refused(errno.EINVAL, "private mapping of a chunk"):
+        heap.client.map_bo(chunk.handle, CHUNK, address=heap.base, flags=memory.MAP_PRIVATE)
+    with pytest.raises(OSError) as refusal:
+        heap.create_dev(MIB)
+    assert refusal.value.errno in UNMAPPED, name_of(refusal.value.errno)
+
+
 @pytest.mark.quick
 @EXPANDING
 @pytest.mark.mode
@@ -251,6 +300,24 @@ def test_e10_expansion_loop(open_client: Callable[[], Client]) -> None:
         assert len(heap.chunks) == chunks, f"{size // MIB} MiB took {len(heap.chunks)} chunks"
         heap.client.close()
         heap.release()
+
+
+@EXPANDING
+@pytest.mark.modes("sva")  # where the DEV BO lies does not depend on it, and elsewhere a chunk takes seconds
+@pytest.mark.mode
+def test_e10_freed_range_before_expansion(heap: Heap) -> None:
+    """E10: a DEV BO that fits into a range that was freed is put there, and no chunk is asked for.
+
+    Source: amdxdna_gem.c, amdxdna_gem_heap_alloc() takes the smallest hole of the largest heap, which here is the 192
+    MiB that have no chunk yet, and not the 256 MiB that were freed.
+    """
+    with works("heap of 320 MiB, filled by two DEV BOs"):
+        heap.add_chunk(5 * CHUNK)
+        large = heap.create_dev(4 * CHUNK)
+        heap.create_dev(CHUNK)
+    heap.client.close_bo(large)
+    with works("DEV BO of 64 MiB in the 256 MiB that were freed"):
+        heap.create_dev(CHUNK)
 
 
 @pytest.mark.quick
@@ -356,6 +423,21 @@ def test_e14_one_of_two_maps(heap: Heap) -> None:
         heap.create_dev(4096)
 
 
+@pytest.mark.modes("force-iova", "carveout")  # with sva: test_e14_chunk_unmapped_again
+@pytest.mark.mode
+def test_e14_chunk_unmapped_elsewhere(heap: Heap) -> None:
+    """E14: where the driver has no notifier, too, a chunk does not count any more after munmap.
+
+    Source: amdxdna_gem.c, amdxdna_hmm_register() notes the address; nobody takes it back.
+    """
+    with works("first chunk"):
+        chunk = heap.add_chunk()
+    heap.unmap_chunk(chunk)
+    with pytest.raises(OSError) as refusal:
+        heap.create_dev(MIB)
+    assert refusal.value.errno in UNMAPPED, name_of(refusal.value.errno)
+
+
 @EXPANDING
 def test_e15_heap_full(heap: Heap) -> None:
     """E15: larger than the largest heap is EINVAL; a full heap is ENOSPC, not EAGAIN: a chunk cannot help.
@@ -428,3 +510,31 @@ def test_e31_sync_across_chunks(heap: Heap) -> None:
     ):
         with works(f"SYNC_BO of a DEV BO in two chunks, {what}"):
             heap.client.sync_bo(dev, offset, size)
+
+
+@pytest.mark.modes("sva", "force-iova")  # carveout memory is imported, which SYNC_BO refuses: EOPNOTSUPP
+@pytest.mark.mode
+def test_e31_sync_of_nothing_at_the_end(client: Client) -> None:
+    """E31: SYNC_BO that begins where the buffer ends does nothing or is refused, without a word from the kernel.
+
+    Nothing is asked for, so no kernel touches memory behind the buffer. Source: amdxdna_gem.c, amdxdna_flush_bo(),
+    "Can not get flush memory".
+    """
+    with works("SHARE BO"):
+        share = client.create_bo(BoType.SHARE, memory.PAGE)
+    with suppress(OSError):
+        client.sync_bo(share, memory.PAGE, 0)
+
+
+@pytest.mark.mode
+def test_e31_sync_of_user_memory(client: Client) -> None:
+    """E31: SYNC_BO of user memory works or is refused, without a word from the kernel.
+
+    Source: amdxdna_gem.c, amdxdna_flush_bo() does not flush what was imported.
+    """
+    area = memory.anonymous(memory.PAGE)
+    area.write(0, bytes(memory.PAGE))
+    with works("a page of user memory"):
+        handle = client.create_user_bo([(area.address, memory.PAGE)])
+    with suppress(OSError):
+        client.sync_bo(handle, 0, memory.PAGE)

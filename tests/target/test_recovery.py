@@ -199,6 +199,21 @@ def test_o17_absurd_number_of_pieces(client: Client) -> None:
     assert pinned_pages() == before
 
 
+@pytest.mark.root
+def test_o17_absurd_size(client: Client) -> None:
+    """O17: 2^44 bytes of user memory in one piece, whose pages do not fit into 32 bits, are refused, even if no limit
+    on locked memory does.
+
+    Source: amdxdna_ubuf.c, amdxdna_get_ubuf(): the pages are counted in a u32; the array of all of them is allocated
+    before.
+    """
+    before = pinned_pages()
+    with pytest.raises(OSError) as refusal:
+        client.create_user_bo([(0x10000, 1 << 44)])
+    assert refusal.value.errno in (errno.EINVAL, errno.ENOMEM), name_of(refusal.value.errno)
+    assert pinned_pages() == before
+
+
 @pytest.mark.quick
 @EXPANDING
 @pytest.mark.fw
