@@ -283,6 +283,42 @@ def prove(
     sys.exit(found.exit_code)
 
 
+@cli.command()
+@click.option("--kernel", metavar="SRC", default="debian:7.3", show_default=True, help=_SRC)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="of the first walk")
+@click.option("--minutes", type=click.FloatRange(0, 1440, min_open=True), default=10.0, show_default=True)
+@click.option("--steps", type=click.IntRange(1, 1000), default=40, show_default=True, help="of a walk")
+@click.option("--script", metavar="FILE", type=click.Path(path_type=Path), help="no walk: this script, three times")
+@click.option("--npu", default="npu4", show_default=True)
+@click.option("--address-mode", default="sva", show_default=True)
+@click.option("--profile", default="plain", show_default=True)
+@click.option("--edit", "edits", metavar="NAME|FILE", multiple=True, help="a change by pattern on the driver")
+@click.option("--workers", type=int, default=0, help="guests at a time  [as cores and memory allow]")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="folder  [runs/hunt-<time>]")
+def hunt(
+    seed: int, minutes: float, steps: int, script: Path | None, out: Path | None, edits: tuple[str, ...], **options: Any
+) -> None:
+    """Walk at random over calls, allocations that fail and firmware that misbehaves, one walk a guest. What nobody
+    knows yet is asked again, and shrunk to a short script.
+
+    Exit status: 0 nothing new, 1 something new, 3 the lab's trouble.
+    """
+    from harness.host.store import Store
+    from harness.hunt import Hunt, Request, read_script
+
+    given = read_script(script) if script is not None else None
+    job = check({**options, "edits": edits}, Job, "command line")
+    folder = out or Path("runs") / datetime.now().strftime("hunt-%Y-%m-%d-%H%M%S")
+    hunting = Hunt(Request(job, folder, seed, minutes, steps), Store())
+    try:
+        status = hunting.walks() if given is None else hunting.repeat(given)
+    finally:
+        hunting.close()
+    click.echo(printable("\n".join(hunting.summary())))
+    click.echo(f"{folder}")
+    sys.exit(status)
+
+
 def main() -> None:
     """Entry point: errors become two lines and an exit code, our own bugs a traceback."""
     try:

@@ -36,7 +36,7 @@ BOOT_TRIES = 2
 class Question:
     """What the suite is asked in every guest of this lane, and how these start at best. ``kmemleak``: each cell's tests
     run once more, to see what memory they lose. ``halting``: after a test that fails the rest gets a fresh guest.
-    ``counts``: each test says which lines it ran."""
+    ``counts``: each test says which lines it ran. ``script``: what the random walk does."""
 
     suite: str
     select: str
@@ -46,6 +46,7 @@ class Question:
     kmemleak: bool = False
     halting: bool = False
     counts: bool = False
+    script: str = ""
 
 
 class Broken(Exception):
@@ -166,6 +167,7 @@ class LaneRun:
             kmemleak=naming,
             halting=question.halting,
             counts=question.counts,
+            script=question.script,
         )
         title = f"{cell.lane}: {cell.group or 'suite'}, guest {number} ({start.value})"
         with step(title + (f", attempt {cell.attempt}" if cell.attempt > 1 else "")) as progress:

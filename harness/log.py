@@ -22,6 +22,7 @@ class _Steps(threading.local):
 
     def __init__(self) -> None:
         self.titles: list[str] = []
+        self.silent = False
 
 
 _running = _Steps()
@@ -35,12 +36,24 @@ def printable(text: str) -> str:
 
 def say(text: str, style: str = "") -> None:
     """One line of information."""
+    if _running.silent:
+        return
     _console.print(Text("  " * len(_running.titles) + printable(text), style=style))
 
 
 def warn(text: str) -> None:
     """One line that a person should not miss."""
     say(f"warning: {text}", style="yellow")
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """This thread says nothing meanwhile: it does many small things of which only the sum matters."""
+    before, _running.silent = _running.silent, True
+    try:
+        yield
+    finally:
+        _running.silent = before
 
 
 class Step:

@@ -82,6 +82,11 @@ class Client:
             fd, self.fd = self.fd, -1
             os.close(fd)
 
+    def leave_mappings(self) -> list[Mapping]:
+        """The mappings, the caller's from now on: :meth:`close` leaves them, and they keep what the driver has."""
+        mappings, self._mappings = self._mappings, []
+        return mappings
+
     # Buffers
 
     def create_bo(self, kind: int, size: int, *, vaddr: int = 0, flags: int = 0) -> int:

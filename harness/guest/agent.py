@@ -219,6 +219,8 @@ class Agent:
             from harness.guest.plugin import Order
 
             os.setsid()
+            if "script" in command:
+                (self.home / "script.jsonl").write_text(command["script"])
             os.chdir(self.home / "tests/target")
             assert self._waiting is not None
             link = Link(self.port, int(command.get("boot", 0)), int(command.get("attempt", 0)))

@@ -32,6 +32,7 @@ MARKS = (
     "leaves(counter, count): what stays behind and is not the driver's: so much more of a counter is no leak",
     "root: needs more than an open file: sysfs, debugfs, modules",
     "enumeration: makes every allocation or message fail, one after the other; a suite of its own",
+    "hunt: does a script that the host sends; a suite of its own",
 )
 LINK = pytest.StashKey[Link]()
 VARIANT = pytest.StashKey[Variant]()

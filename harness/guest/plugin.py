@@ -23,10 +23,11 @@ from harness.guest.port import Link, PortError
 CLEANUP_SECONDS = 5.0
 TEXT_CHARACTERS = 16000
 SUITES = {
-    "heap": "not enumeration and not long",
-    "mode": "mode and not enumeration and not long",
-    "stress": "stress and not enumeration",
+    "heap": "not enumeration and not long and not hunt",
+    "mode": "mode and not enumeration and not long and not hunt",
+    "stress": "stress and not enumeration and not hunt",
     "enumeration": "enumeration",
+    "hunt": "hunt",
 }
 """The suites, by the marks of their tests."""
 _FAILURES = (AssertionError, OSError, pytest.fail.Exception)

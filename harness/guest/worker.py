@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from harness.drm import command
-from harness.drm.client import Client
+from harness.drm.client import Client, Hwctx
 from harness.drm.command import State
 from harness.drm.heap import DEVICE_BASE, Heap
 from harness.drm.structs import BoType
@@ -21,23 +21,24 @@ RESULT_BYTES = 256 * 1024
 class Worker:
     """Built on a heap whose first chunk is mapped. Raises OSError where the driver refuses something.
 
-    ``result`` is a SHARE BO of 256 KiB that programs write to, ``result_address`` the NPU's address of it. Without
-    ``configured`` its compute unit is left to :meth:`configure`.
+    ``result`` is a SHARE BO of 256 KiB that programs write to, ``result_address`` the NPU's address of it, ``command``
+    the handle of the command BO. Without
+    ``configured`` its compute unit is left to :meth:`configure`. ``context``: one that is there already.
     """
 
-    def __init__(self, heap: Heap, configured: bool = True) -> None:
+    def __init__(self, heap: Heap, configured: bool = True, context: Hwctx | None = None) -> None:
         client = heap.client
         self.heap = heap
         self.client = client
-        self.context = client.create_hwctx()
+        self.context = context or client.create_hwctx()
         self.cu = heap.create_dev(CODE_BYTES)
         if configured:
             self.configure()
         code = heap.create_dev(CODE_BYTES)
         self._code_address = client.bo_info(code).xdna_addr
         self._code = heap.view(code, CODE_BYTES)
-        self._command = client.create_bo(BoType.CMD, COMMAND_BYTES)
-        self._command_memory = client.map_bo(self._command, COMMAND_BYTES)
+        self.command = client.create_bo(BoType.CMD, COMMAND_BYTES)
+        self._command_memory = client.map_bo(self.command, COMMAND_BYTES)
         self._result = client.create_bo(BoType.SHARE, RESULT_BYTES)
         self.result = client.map_bo(self._result, RESULT_BYTES)
         self.result_address = client.bo_info(self._result).xdna_addr
@@ -51,7 +52,7 @@ class Worker:
         code = bytes(program)
         self._code.write(0, code)
         self._command_memory.write(0, command.start_npu(self._code_address, len(code), ()))
-        return self.client.exec_cmd(self.context, self._command, [self._result, *arguments])
+        return self.client.exec_cmd(self.context, self.command, [self._result, *arguments])
 
     def wait(self, seq: int, timeout: float = 15.0) -> State:
         """Wait for a program: the state of its command."""

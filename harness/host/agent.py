@@ -115,6 +115,8 @@ class Agent:
         order = {"suite": request.suite, "quick": request.quick, "tests": tests, "k": request.select or None}
         order |= {"files": list(request.files) or None, "armed": request.armed, "kmemleak": request.kmemleak}
         order |= {"halting": request.halting, "counts": request.counts}
+        if request.script:
+            order["script"] = request.script
         place = {"attempt": request.attempt, "boot": request.boot, "limit": request.limit}
         self._send({"cmd": "suite", "id": self._number, **order, **place})
         while True:

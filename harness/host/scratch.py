@@ -31,3 +31,8 @@ def _orphaned(path: Path) -> bool:
         return name is not None and path.lstat().st_uid == os.geteuid() and not Path(f"/proc/{name[1]}").exists()
     except OSError:
         return False
+
+
+def discard(folder: Path) -> None:
+    """Delete a folder of ours, as far as it goes."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -19,7 +19,7 @@ class SuiteRequest:
     tests of these files (none: of all); ``quick``: only those that are marked so. ``armed``: end with a test in which a
     detector of the kernel went silent, ``halting``: with the first test that fails; the rest is for a fresh guest.
     ``kmemleak``: look for lost memory at the end, where the kernel can. ``counts``: each "test-end" carries what the
-    driver counted.
+    driver counted. ``script``: what the random walk does (harness/model/walk.py).
     """
 
     suite: str
@@ -34,6 +34,7 @@ class SuiteRequest:
     kmemleak: bool = False
     halting: bool = False
     counts: bool = False
+    script: str = ""
 
 
 class Start(StrEnum):

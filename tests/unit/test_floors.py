@@ -37,6 +37,8 @@ FLOORS = {
     "trial": 4,
     "prove": 4,
     "score": 4,
+    "walks": 4,
+    "hunt": 4,
     "doctor": 4,
     "shell": 4,
     "cli": 5,
