@@ -13,7 +13,7 @@ from harness.control import Control
 from harness.engines.make import BuildFailed
 from harness.errors import InfraError, UsageError
 from harness.host.trees import make_tree
-from harness.lane import SLOWER, LaneRun
+from harness.lane import LaneRun
 from harness.log import say
 from harness.model.footprint import Footprints, likeliest, next_round
 from harness.model.judge import LaneResults
@@ -22,6 +22,7 @@ from harness.model.planted import FIRST, Fate, Planted, Proof, confirmed, fate_o
 from harness.model.result import Outcome
 from harness.model.session import Start
 from harness.plan import Cell
+from harness.starts import SLOWER
 
 GUESTS = 2
 FIRST_ROUND = 2.0

@@ -20,7 +20,7 @@ class KnownFailure:
     is one entry. The splat must then contain each of these texts, so that another defect in the same function is not
     hidden.
 
-    ``findings`` are glob patterns over the fingerprints that come with a test's failure, and are hidden there only: those
+    ``findings`` are glob patterns over fingerprints that come with the failure, and are hidden in that test only: those
     of detectors that must stay on everywhere else. Freed memory that is used again is reported from wherever it is
     touched, hence patterns: "KASAN:*:amdxdna_gem_dev_obj_free:*".
 
