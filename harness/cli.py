@@ -251,12 +251,16 @@ def presubmit(commits: str, count: int | None, out: Path | None, **options: Any)
 @click.option("--job", "job_file", metavar="FILE", type=click.Path(path_type=Path), help="[jobs/prove.toml]")
 @click.option("--planted", metavar="DIR", type=click.Path(path_type=Path), help="folder of the bugs  [patches/planted]")
 @click.option("--only", metavar="ID[,ID]", multiple=True, help="only these bugs")
+@click.option(
+    "--against-itself", metavar="N", type=click.IntRange(1), help="no bugs: N runs of the driver against itself"
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="folder of the proof  [runs/prove-<time>]")
 def prove(
     job_file: Path | None,
     planted: Path | None,
     only: tuple[str, ...],
+    against_itself: int | None,
     as_json: bool,
     out: Path | None,
     **options: Any,
@@ -270,6 +274,8 @@ def prove(
     from harness.reporters import score as reporter
 
     job = read_toml(job_file or data_folder("jobs") / "prove.toml", Job, **options)
+    if against_itself:
+        sys.exit(_false_alarms(job, against_itself, out))
     names = [name for names in only for name in names.split(",") if name]
     bugs = chosen(planted_bugs(planted or data_folder("patches") / "planted"), names)
     folder = out or Path("runs") / f"prove-{datetime.now():%Y-%m-%d-%H%M%S}"
@@ -281,6 +287,18 @@ def prove(
     click.echo(reporter.data(found) if as_json else reporter.text(found), nl=False)
     say(f"{folder}: {found}")
     sys.exit(found.exit_code)
+
+
+def _false_alarms(job: Job, times: int, out: Path | None) -> int:
+    """A driver against itself: 0 when it was never found worse."""
+    from harness.host.store import Store
+    from harness.itself import against_itself
+    from harness.run import Run
+
+    folder, store = out or Path("runs") / f"itself-{datetime.now():%Y-%m-%d-%H%M%S}", Store()
+    found = against_itself(job, times, folder, store, lambda asked, where: Run(asked, where, store).execute())
+    click.echo(f"false alarms: {found}")
+    return 1 if found.bad else 3 if found.unknown else 0
 
 
 @cli.command()

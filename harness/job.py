@@ -41,7 +41,8 @@ class Job(_Strict):
     ``per_patch``: every patch of the series is built and tested.
     ``edits``: changes by pattern on top of every lane: files, or names in patches/edits.
     ``start``: whether guests are restored from a saved one or booted. ``fresh``: ask every test, also what an earlier
-    run answered. ``coverage``: the head lane's driver counts its lines.
+    run answered. ``twins``: ask each of two drivers that are bit for bit the same.
+    ``coverage``: the head lane's driver counts its lines.
     ``kmemleak``: each group of tests runs once more and looks for memory that nobody points to (debug kernel).
     ``workers``: guests at a time, 0 for as many as cores and memory allow. ``target``: emulated,
     or ssh:[USER@]HOST, a machine that runs the kernel already.
@@ -62,6 +63,7 @@ class Job(_Strict):
     edits: tuple[str, ...] = ()
     start: Literal["restored", "cold"] = "restored"
     fresh: bool = False
+    twins: bool = False
     coverage: bool = False
     kmemleak: bool = False
     workers: int = Field(default=0, ge=0, le=64)

@@ -91,6 +91,7 @@ class Run:
         if {BASE, HEAD} & {lane.name for lane in todo.lanes} <= modules.keys():
             self._cells(todo, modules)
         self.fact("planted bugs", score.quote(self.store))
+        self.fact("false alarms", str(score.FalseAlarms.load(self.store)))
         self.fact("seconds", f"{time.monotonic() - started:.0f}")
         return derive(self.out)
 
@@ -177,7 +178,8 @@ class Run:
         for name, module in modules.items():
             self._open_lane(name, module)
             keys[name] = self._key(module)
-        twins = {name: first for name, first in _first_of(keys).items() if first != name}
+        same = {} if self.job.twins else _first_of(keys)
+        twins = {name: first for name, first in same.items() if first != name}
         old = {name for name in modules if name not in twins and self._reuse(name, keys[name])}
         cells = [
             cell for cell in todo.cells if cell.lane in modules and cell.lane not in old and cell.lane not in twins
@@ -187,9 +189,9 @@ class Run:
             answers.remember(self.store, self.job.profile, self.lanes[name].events)
         self._keep()
         for name, first in twins.items():
-            same = f"bit for bit the driver of {first}"
-            self.note(f"{name}: {same}: not run")
-            self.lanes[name].reuse(answers.kept(self.lanes[first].events, 1), same)
+            why = f"bit for bit the driver of {first}"
+            self.note(f"{name}: {why}: not run")
+            self.lanes[name].reuse(answers.kept(self.lanes[first].events, 1), why)
         return not broken & {BASE, HEAD}
 
     def _illustrate(self, modules: Mapping[str, Module]) -> None:

@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The last complete score of the planted bugs, which every run's report quotes.
+"""How far a verdict can be trusted, which every run's report quotes: the last complete score of the planted bugs, and
+how often a driver was found worse than itself.
 
-score.json    in the cache
+score.json     in the cache
+itself.json    the tally of runs of a driver against itself, by the suite as it is
 """
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 
 from harness.answers import suite_key
 from harness.host.store import Store
-from harness.model.planted import Score, percent
+from harness.model.judge import Verdict
+from harness.model.planted import Score
+from harness.model.rate import Rate
 
-FILE = "score.json"
+FILE, ITSELF = "score.json", "itself.json"
 NONE = "no score yet: xdna-harness prove"
+NEVER = "never asked: xdna-harness prove --against-itself 100"
 
 
 def keep(store: Store, score: Score, version: str) -> None:
@@ -26,9 +32,13 @@ def keep(store: Store, score: Score, version: str) -> None:
         "false_alarms": len(score.false_alarms),
     }
     kept |= {"date": date.today().isoformat(), "kernel": version, "where": score.where, "suite": suite_key()}
-    partial = store.root / f".{FILE}.{os.getpid()}"
-    partial.write_text(json.dumps(kept, indent=1))
-    partial.replace(store.root / FILE)
+    _write(store, FILE, kept)
+
+
+def _write(store: Store, name: str, data: dict[str, object]) -> None:
+    partial = store.root / f".{name}.{os.getpid()}"
+    partial.write_text(json.dumps(data, indent=1))
+    partial.replace(store.root / name)
 
 
 def quote(store: Store) -> str:
@@ -36,8 +46,51 @@ def quote(store: Store) -> str:
     try:
         kept = json.loads((store.root / FILE).read_text())
         caught, counted = int(kept["caught"]), int(kept["counted"])
-        said = f"{caught} of {counted} caught{percent(caught, counted)}, {kept['date']}, Linux {kept['kernel']}"
+        said = f"caught {Rate(caught, counted)}, {kept['date']}, Linux {kept['kernel']}"
         alarms = f", {kept['false_alarms']} false alarm(s)" if kept["false_alarms"] else ""
         return said + alarms + ("" if kept["suite"] == suite_key() else ", by the suite as it was then")
     except (OSError, ValueError, KeyError, TypeError):
         return NONE
+
+
+@dataclass(frozen=True)
+class FalseAlarms:
+    """Of ``runs`` of a driver against itself ``bad`` found it worse, and ``unknown`` came to no verdict; the last on
+    ``day``. ``suite``: :func:`suite_key` of them all."""
+
+    suite: str = ""
+    runs: int = 0
+    bad: int = 0
+    unknown: int = 0
+    variant: str = ""
+    day: str = ""
+
+    @classmethod
+    def load(cls, store: Store) -> FalseAlarms:
+        """The tally so far; an empty one if there is none, or it is of another suite."""
+        try:
+            kept = cls(**json.loads((store.root / ITSELF).read_text()))
+        except (OSError, ValueError, TypeError):
+            return cls(suite_key())
+        return kept if kept.suite == suite_key() else cls(suite_key())
+
+    def plus(self, verdict: Verdict, variant: str) -> FalseAlarms:
+        """The tally with one more run; runs on another variant begin a new one."""
+        before = self if self.variant in ("", variant) else FalseAlarms(self.suite)
+        return replace(
+            before,
+            runs=before.runs + 1,
+            bad=before.bad + (verdict is Verdict.BAD),
+            unknown=before.unknown + (verdict is Verdict.UNKNOWN),
+            variant=variant,
+            day=date.today().isoformat(),
+        )
+
+    def keep(self, store: Store) -> None:
+        _write(store, ITSELF, asdict(self))
+
+    def __str__(self) -> str:
+        if not self.runs:
+            return NEVER
+        more = f", {self.unknown} without a verdict" if self.unknown else ""
+        return f"{Rate(self.bad, self.runs)} runs of a driver against itself{more}, {self.variant}, {self.day}"

@@ -37,6 +37,7 @@ FLOORS = {
     "trial": 4,
     "prove": 4,
     "score": 4,
+    "itself": 4,
     "walks": 4,
     "hunt": 4,
     "doctor": 4,

@@ -74,7 +74,7 @@ def test_the_last_score_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     proofs += [Proof("a", "t", BugKind.LOCK, False, "", "k", Fate.SURVIVED)] * 3
     score.keep(store, Score(tuple(proofs), "here"), "7.3.4")
     said = score.quote(store)
-    assert said.startswith("47 of 50 caught (94 %), 2")
+    assert said.startswith("caught 47 of 50 (94 %; 95 %: 83.8 to 97.9), 2")
     assert said.endswith(", Linux 7.3.4")
     monkeypatch.setattr(score, "suite_key", lambda: "another")
     assert score.quote(store) == f"{said}, by the suite as it was then"
