@@ -50,7 +50,7 @@ def copy(path: Path, store: Store) -> tuple[str, Path]:
             try:
                 digests = _copy(path, Path(scratch), now, (entry, last))
                 key = content_key(digests)
-                entry = store.get("sources", key, lambda root: move(Path(scratch), root))
+                entry = store.get("sources", key, lambda root: _move(Path(scratch), root))
             except OSError as error:
                 hint = "is the disk full, or the folder not readable?"
                 raise InfraError(f"cannot copy {path}: {error}", hint=hint) from error
@@ -143,7 +143,6 @@ def content_of(path: Path) -> str:
     return content_key({name[start:]: digest_of(name) for name in names})
 
 
-def move(scratch: Path, root: Path) -> None:
-    """Move what is in ``scratch`` to ``root``, on the same file system."""
+def _move(scratch: Path, root: Path) -> None:
     for path in list(scratch.iterdir()):
         path.rename(root / path.name)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """From what a person writes (``debian:7.3``) to an unpacked kernel source in the store.
 
-An entry is unpacked once and never written again: its files are read-only and others hard-link them. It is named by
-its content, so that a commit, a package and a tar file with the same source share their kernels; what each came to is
-noted under the name of where it came from.
+An entry is unpacked once and never written again: its files are read-only and others hard-link them. A commit, a
+package and a tar file with the same content are the source that was here first, so that they share their kernels.
 
-    sources/<content>/           the source
-    sources/<place>/content      the content that a package, commit or tar file had
+    sources/<place>              what a package, commit or tar file holds
+    sources/<place>.content      the hash of that
+    sources/content-<hash>       the first entry with this content
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from harness.model.tree import Source
 
 FORMS = "debian:VERSION, git:URL-or-path#REF, dir:PATH or tar:PATH"
 DRIVER = "drivers/accel/amdxdna"
-CONTENT = "content"
-LAYOUT = 2
+LAYOUT = 1
 """Part of every key; to be raised when the way of unpacking changes what comes out."""
 
 
@@ -171,13 +170,13 @@ def _dir(spec: str, name: str, store: Store) -> Source:
     path = Path(name).expanduser().resolve()
     check_tree(path, spec)
     with step(f"taking a copy of {path}"):
-        key, root = folder.copy(path, store)
-    return Source(spec, f"folder {path}, content {key}", check_tree(root, spec), key, root)
+        key, _ = folder.copy(path, store)
+    return _source(spec, f"folder {path}, content {key}", _first(key, key, store), store)
 
 
 def has_commit(commit: str, store: Store) -> bool:
     """Whether the source of a commit (its full hash) was unpacked before and is still there."""
-    return _content(_commit_key(commit), store) is not None
+    return store.has("sources", _commit_key(commit))
 
 
 def _commit_key(commit: str) -> str:
@@ -203,30 +202,29 @@ def _git(spec: str, rest: str, store: Store) -> Source:
 
 def _entry(spec: str, origin: str, place: str, store: Store, make: Callable[[Path], None]) -> Source:
     """The source that ``make`` unpacks, unless it was before. What it unpacks is checked before it is kept."""
-    key = _content(place, store)
-    if key is None:
-        store.discard("sources", place)
-        note = store.get("sources", place, lambda note: _unpack(spec, note, store, make))
-        key = (note / CONTENT).read_text()
-    root = store.path("sources", key)
-    return Source(spec, origin, check_tree(root, spec), key, root)
 
-
-def _content(place: str, store: Store) -> str | None:
-    """The key of what a place was seen to hold; None if it was not, or is gone."""
-    try:
-        key = (store.path("sources", place) / CONTENT).read_text()
-    except OSError:
-        return None
-    return key if store.has("sources", key) else None
-
-
-def _unpack(spec: str, note: Path, store: Store, make: Callable[[Path], None]) -> None:
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=note.parent) as scratch:
-        root = Path(scratch)
-        root.chmod(0o755)
+    def checked(root: Path) -> None:
         make(root)
         check_tree(root, spec)
-        key = folder.content_of(root)
-        store.get("sources", key, lambda entry: folder.move(root, entry))
-    (note / CONTENT).write_text(key)
+
+    root = store.get("sources", place, checked)
+    note = store.path("sources", f"{place}.content")
+    if not note.exists():
+        with step(f"what is in {spec}"):
+            note.write_text(folder.content_of(root))
+    return _source(spec, origin, _first(place, note.read_text(), store), store)
+
+
+def _first(entry: str, content: str, store: Store) -> str:
+    """The entry that was the first with this content and is still there."""
+    note = store.path("sources", f"content-{content}")
+    with store.lock("sources", note.name):
+        if note.exists() and store.has("sources", first := note.read_text()):
+            return first
+        note.write_text(entry)
+    return entry
+
+
+def _source(spec: str, origin: str, key: str, store: Store) -> Source:
+    root = store.path("sources", key)
+    return Source(spec, origin, check_tree(root, spec), key, root)

@@ -42,7 +42,7 @@ def test_each_run_counts_once_and_a_second_call_goes_on(tmp_path: Path) -> None:
     assert (second.runs, second.bad, second.unknown) == (4, 1, 1)
     assert [path.name for path in asked] == ["run-1", "run-2", "run-3", "run-4"]
     assert str(second).startswith(
-        "1 of 4 (25 %; 95 %: 4.5 to 69.9) runs of a driver against itself, 1 without a verdict"
+        "1 of 4 (25 %; 95 %: 4.6 to 69.9) runs of a driver against itself, 1 without a verdict"
     )
 
 

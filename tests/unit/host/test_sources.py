@@ -141,15 +141,18 @@ def test_the_same_content_is_one_source_wherever_it_came_from(tmp_path: Path) ->
     assert resolve(f"dir:{tree}", store).key != found[0].key, "whether a script can be executed is content"
 
 
-def test_a_source_that_was_thrown_away_is_unpacked_again(tmp_path: Path) -> None:
+def test_the_first_that_was_thrown_away_is_the_first_no_more(tmp_path: Path) -> None:
     tree, store = repository(tmp_path / "linux"), Store(tmp_path / "store")
     commit = git(tree, "rev-parse", "HEAD")
     first = resolve(f"git:{tree}#main", store)
     assert has_commit(commit, store)
     store.discard("sources", first.key)
     assert not has_commit(commit, store)
-    assert resolve(f"git:{tree}#main", store) == first
-    assert (first.path / "Makefile").read_text() == MAKEFILE
+    second = resolve(f"dir:{tree}", store)
+    assert second.key != first.key
+    again = resolve(f"git:{tree}#main", store)
+    assert again.key == second.key
+    assert (again.path / "Makefile").read_text() == MAKEFILE
 
 
 @pytest.mark.parametrize("place", ["", "file://"])
