@@ -221,18 +221,19 @@ def test_l05_context_whose_message_is_lost(
 def test_o28_power_level_is_refused(heap: Heap, npu: Npu, variant: Variant) -> None:
     """O28: when the power level for a context cannot be set there is no context, and nothing of it is left.
 
-    The device is awake by then, at its highest level: its start sets one, too. Source: aie2_solver.c,
-    xrs_allocate_resource(), set_dpm_level(); npu1_regs.c, npu1_set_dpm(); npu4_regs.c, npu4_set_dpm().
+    The device is awake by then, at its lowest level: a start sets the last one again, and the SMU is asked for another
+    only. Source: aie2_solver.c, xrs_allocate_resource(), xrs_release_resource(), set_dpm_level(); npu1_regs.c,
+    npu1_set_dpm(); npu4_regs.c, npu4_set_dpm().
     """
-    with works("first chunk"):
+    with works("first chunk, and a context that comes and goes"):
         heap.add_chunk()
-        heap.client.contexts_alive()
+        heap.client.destroy_hwctx(heap.client.create_hwctx())
     npu.script({"smu": "SET_MPNPUCLK" if variant.npu == "npu1" else "SET_HARD_DPM", "status": 0xFF, "count": None})
     with refused(errno.EINVAL, "context while its power level is refused"):
-        heap.client.create_hwctx(fps=1)
+        heap.client.create_hwctx()
     npu.reset()
     assert heap.client.contexts_alive() == 0
     assert mailboxes() == 1, "the context's interrupt is left"
     with works("context when its power level is accepted"):
-        heap.client.create_hwctx(fps=1)
+        heap.client.create_hwctx()
     assert heap.client.contexts_alive() == 1
