@@ -27,6 +27,7 @@ OUR_BUG = 70
 INTERRUPTED = 130
 
 _SERIES = "message-id, archive URL, mbox, maildir or patch file, or git:TREE#A..B"
+FORMS = ("text", "json", "junit", "ktap", "markdown", "b4", "patchwork", "kcidb", "reply")
 _SRC = "debian:VERSION, git:URL-or-path#REF, dir:PATH or tar:PATH"
 
 
@@ -110,10 +111,10 @@ def _job(job_file: Path | None, options: dict[str, Any]) -> Job:
     return check(given, Job, "command line")
 
 
-def _rendered(found: Report, form: str) -> str:
-    from harness.reporters import data, junit, text
+def _rendered(found: Report, form: str, who: str = "") -> str:
+    from harness.reporters import render
 
-    return {"junit": junit.render, "json": data.render, "text": text.render}[form](found)
+    return render(found, form, who)
 
 
 def _write(found: Report) -> None:
@@ -123,12 +124,14 @@ def _write(found: Report) -> None:
 
 @cli.command()
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["junit", "text", "json"]), default="text", show_default=True)
-def report(run_folder: Path, form: str) -> None:
-    """Make the report of a run again from its records."""
+@click.option("--format", "form", type=click.Choice(FORMS), default="text", show_default=True)
+@click.option("--as", "who", metavar="'NAME <MAIL>'", default="", help="who stands for a reply, for its trailers")
+def report(run_folder: Path, form: str, who: str) -> None:
+    """Make the report of a run again from its records. Nothing is sent anywhere: b4 is what 'b4 review' reads from a
+    check command, patchwork and kcidb are bodies of submissions, reply is a mail's text."""
     from harness.report import derive
 
-    click.echo(_rendered(derive(run_folder), form), nl=False)
+    click.echo(_rendered(derive(run_folder), form, who), nl=False)
 
 
 @cli.command()

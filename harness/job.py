@@ -232,6 +232,17 @@ def read_known(path: Path) -> tuple[KnownFailure, ...]:
     return tuple(KnownFailure(**entry.model_dump()) for entry in entries)
 
 
+def command(job: Job) -> tuple[str, ...]:
+    """The words that ask this job, for somebody who has no job file."""
+    words = ["xdna-harness", "run", *([job.series] if job.series else [])]
+    given = job.model_dump(mode="json", exclude_defaults=True, exclude={"series", "fresh", "workers", "twins"})
+    for name, value in given.items():
+        option = {"select": "-k", "edits": "--edit"}.get(name, f"--{name.replace('_', '-')}")
+        values = value if isinstance(value, list) else [value]
+        words += [word for one in values for word in ([option] if one is True else [option, str(one)])]
+    return tuple(words)
+
+
 def write_job(job: Job) -> str:
     """The job as TOML with every default written out; reading it back gives the same job."""
     return "# resolved job: 'xdna-harness run --job' on this file repeats the run\n" + tomli_w.dumps(

@@ -15,7 +15,8 @@ from harness.errors import UsageError
 from harness.formats import gcov, lines
 from harness.formats.records import fold, load_events
 from harness.host.data import data_folder
-from harness.job import Job, read_known, read_toml
+from harness.host.store import key_of
+from harness.job import Job, command, read_known, read_toml
 from harness.model.blame import Culprit, Prefix, culprits, verdict
 from harness.model.finding import Finding
 from harness.model.judge import LaneResults, judge, judge_alone
@@ -80,7 +81,16 @@ def derive(run: Path) -> Report:
         own_lines=own if base is not None else None,
         numbers=numbers(base, head),
         proofs=fail_to_pass(base, series) if base is not None else {},
+        key=_key(run, events),
+        command=command(job),
+        message_id=str(about.get("message_id") or ""),
     )
+
+
+def _key(run: Path, events: Iterable[Mapping[str, Any]]) -> str:
+    """The job as it was asked, and what was built for each of its lanes."""
+    built = {str(e["name"]): [e.get("kernel", ""), e.get("digest", "")] for e in events if e.get("event") == "lane"}
+    return key_of(job=(run / "job.toml").read_text(), lanes=built)
 
 
 def _coverage(run: Path) -> tuple[tuple[str, ...], OwnLines | None]:

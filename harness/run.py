@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness import answers, evidence, score
 from harness.builds import Builds
@@ -140,7 +141,7 @@ class Run:
             self.note(f"not fetched: {error.message}")
             self.records.add({"event": "series", "title": known.title, "trailers": []})
             return None
-        self.records.add({"event": "series", "title": series.title, "trailers": list(series.trailers)})
+        self.records.add({"event": "series", **_about(series)})
         revision = f"v{series.revision}, " if series.revision else ""
         self.fact("series", f"{revision}{len(series.patches)} patch(es): {series.title}")
         if series.attestation:
@@ -300,6 +301,12 @@ class Run:
             left = tuple(test for test in tests if len(answered.get(test, ())) >= attempt)
             if left:
                 self._run([Cell(lane, self.job.variant, attempt, left)])
+
+
+def _about(series: Series) -> dict[str, Any]:
+    """What reports tell of a series. The cover letter's id is not known where there is none: then the first patch's."""
+    first = next((patch.message_id for patch in series.patches if patch.message_id), None)
+    return {"title": series.title, "trailers": list(series.trailers), "message_id": series.message_id or first}
 
 
 def _first_of(keys: Mapping[str, str]) -> dict[str, str]:

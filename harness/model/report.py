@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from harness.model.blame import Culprit
 from harness.model.judge import Change, Judgement, Verdict
@@ -50,7 +51,8 @@ class Report:
     ``known`` maps a test id to the reasons that were hidden. ``culprits`` and ``patches`` are there when every patch
     was tested. ``coverage`` is a table, as lines, when the driver counted; ``own_lines`` are then the series' own, None
     if it adds no code. ``numbers`` are what tests measured. ``proofs`` are the tests that fail before a patch and pass
-    after it, by its number.
+    after it, by its number. ``key`` is a hash of what was asked and built, ``message_id`` that of the series,
+    ``command`` the words that ask the same anywhere.
     """
 
     run: Path
@@ -67,6 +69,14 @@ class Report:
     own_lines: OwnLines | None = None
     numbers: tuple[Number, ...] = ()
     proofs: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    key: str = ""
+    command: tuple[str, ...] = ()
+    message_id: str = ""
+
+    @property
+    def link(self) -> str:
+        """Where the series can be read; empty for one that no list carries."""
+        return f"https://lore.kernel.org/r/{quote(self.message_id, safe='@')}" if self.message_id else ""
 
     @property
     def doubts(self) -> tuple[str, ...]:

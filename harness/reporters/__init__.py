@@ -1,1 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
+"""One report, many renderings. Pure; nothing is sent anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from harness.model.report import Report
+from harness.reporters import checks, data, junit, kcidb, ktap, markdown, reply, text
+
+FORMS: Mapping[str, Callable[[Report], str]] = {
+    "text": text.render,
+    "json": data.render,
+    "junit": junit.render,
+    "ktap": ktap.render,
+    "markdown": markdown.render,
+    "b4": lambda report: checks.b4(report, text.render(report)),
+    "patchwork": checks.patchwork,
+    "kcidb": kcidb.render,
+    "reply": reply.render,
+}
+
+
+def render(report: Report, form: str, who: str = "") -> str:
+    """The report in one of :data:`FORMS`; ``who`` ("A Name <mail>") stands for a reply."""
+    return reply.render(report, who) if form == "reply" else FORMS[form](report)

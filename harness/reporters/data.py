@@ -13,16 +13,17 @@ from harness.model.result import Measure, Result
 
 
 def render(report: Report) -> str:
-    """``verdict``, ``fixed``, ``regressed``, ``suspect``, ``flaky``, ``unanswered`` (lists of ids), ``known`` and
-    ``mended`` (ids of what is known to fail, and does or does not),
-    ``doubts`` (what must be read with the verdict), ``own_lines`` (of the code that the series adds, how many were run,
-    if that was counted),
-    ``reasons``, ``facts``, ``notes``, ``trailers``, ``culprits`` and ``patches`` when each patch was tested,
-    ``measures`` (test, name, value and unit on base and head, null where there is none), and all answers of each
-    lane."""
+    """``verdict``, ``key`` (a hash of what was asked and built), ``command`` (the words that ask the same), ``fixed``,
+    ``regressed``, ``suspect``, ``flaky``, ``unanswered`` (lists of ids), ``known`` and ``mended`` (ids of what is known
+    to fail, and does or does not), ``doubts`` (what must be read with the verdict), ``own_lines`` (of the code that the
+    series adds, how many were run, if that was counted), ``reasons``, ``facts``, ``notes``, ``trailers``, ``culprits``
+    and ``patches`` when each patch was tested, ``measures`` (test, name, value and unit on base and head, null where
+    there is none), and all answers of each lane."""
     data = {
         "verdict": report.verdict,
         "title": report.title,
+        "key": report.key,
+        "command": list(report.command),
         "doubts": list(report.doubts),
         "reasons": list(report.judgement.reasons),
         "own_lines": vars(report.own_lines) if report.own_lines else None,

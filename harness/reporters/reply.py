@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Report -> the text of a reply to the series, as kernel developers write it: what was tested, on what, what got worse,
+who did it, and how to see it. A file only; reading and sending it is the user's.
+"""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+
+from harness.log import printable
+from harness.model.judge import Change, Comparison, Verdict
+from harness.model.report import Report
+from harness.model.result import Outcome
+from harness.reporters.text import excerpt
+
+WIDTH = 72
+SHOWN = 10
+FACTS = ("series", "kernel", "base", "qemu", "accelerator", "edit")
+SERIES = {
+    Verdict.GOOD: "I ran this series through xdna-harness, and found nothing that it makes worse.",
+    Verdict.BAD: "I ran this series through xdna-harness. It makes something worse:",
+    Verdict.UNKNOWN: "I ran this series through xdna-harness, and cannot say whether it makes anything worse:",
+}
+KERNEL = {
+    Verdict.GOOD: "I ran this kernel through xdna-harness, and found nothing that is not known.",
+    Verdict.BAD: "I ran this kernel through xdna-harness. Something fails that is not known to:",
+    Verdict.UNKNOWN: "I ran this kernel through xdna-harness, and cannot say whether anything is wrong with it:",
+}
+
+
+def render(report: Report, who: str = "") -> str:
+    """``who`` ("A Name <mail>") is who stands for it: without, the reply has no trailers to be picked up."""
+    lines = [*textwrap.wrap((SERIES if "base" in report.lanes else KERNEL)[report.verdict], WIDTH), ""]
+    lines += [line for comparison in _worse(report) for line in _regression(report, comparison)]
+    if report.verdict is not Verdict.GOOD:
+        told = {comparison.id for comparison in _worse(report)}
+        rest = [reason for reason in report.judgement.reasons if reason.partition(": ")[0] not in told]
+        lines += [line for reason in rest[:SHOWN] for line in _wrapped(reason)]
+    lines += [line for doubt in report.doubts for line in _wrapped(f"Note: {doubt}.")]
+    if better := report.ids(Change.FIXED):
+        lines += ["", "Fail before the series, and pass with it:", *(f"  {test}" for test in better[:SHOWN])]
+        lines += [f"  and {len(better) - SHOWN} more"] if len(better) > SHOWN else []
+    lines += ["", "Tested:"]
+    lines += [line for name in FACTS if name in report.facts for line in _wrapped(f"{name}: {report.facts[name]}", 2)]
+    lines += [f"  kernel of the {name} lane: {lane.kernel}" for name, lane in report.lanes.items()]
+    lines += [f"  variant: {report.variant}", f"  run: {report.key}"]
+    lines += _trailers(report, who)
+    return printable("\n".join(lines)) + "\n"
+
+
+def tested(report: Report) -> bool:
+    """Whether a Tested-by says something: lines that the series changes were run, and tests failed before and pass."""
+    ran = report.own_lines is not None and report.own_lines.run > 0
+    return report.verdict is Verdict.GOOD and ran and bool(report.ids(Change.FIXED))
+
+
+def _worse(report: Report) -> list[Comparison]:
+    return [c for c in report.judgement.comparisons if c.change is Change.REGRESSED][:SHOWN]
+
+
+def _regression(report: Report, comparison: Comparison) -> list[str]:
+    lines = [f"* {comparison.id}", *_wrapped(comparison.reason, 2)]
+    if culprit := report.culprit(comparison.id):
+        lines += _wrapped(culprit, 2)
+    answers = [r for r in comparison.head if r.outcome is not Outcome.PASS]
+    lines += ["", *(f"    {line}" for line in (excerpt(answers[0]) if answers else []))]
+    if "::" in comparison.id:
+        name = comparison.id.partition("::")[2].partition("[")[0]
+        lines += ["", "  To see it:", f"    {shlex.join([*report.command, '-k', name])}"]
+    return [*lines, ""]
+
+
+def _wrapped(text: str, indent: int = 0) -> list[str]:
+    """One paragraph: what came in a mail cannot begin a line of its own choice."""
+    space = " " * indent
+    return textwrap.wrap(" ".join(text.split()), WIDTH, initial_indent=space, subsequent_indent=space + "  ") or [""]
+
+
+def _trailers(report: Report, who: str) -> list[str]:
+    if not who:
+        return []
+    if tested(report):
+        return ["", f"Tested-by: {who} # xdna-harness run {report.key}"]
+    if report.verdict is not Verdict.BAD:
+        return []
+    lines = ["", "If you fix this in a patch of its own, please add:", f"Reported-by: {who}"]
+    return lines + ([f"Closes: {report.link}"] if report.link else [])
