@@ -15,6 +15,8 @@ from typing import Any
 
 import click
 
+from harness import cli_prove
+from harness.cli_prove import SRC
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.job import Job, check, read_toml
 from harness.log import printable, say
@@ -28,7 +30,6 @@ INTERRUPTED = 130
 
 _SERIES = "message-id, archive URL, mbox, maildir or patch file, or git:TREE#A..B"
 FORMS = ("text", "json", "junit", "ktap", "markdown", "b4", "patchwork", "kcidb", "reply")
-_SRC = "debian:VERSION, git:URL-or-path#REF, dir:PATH or tar:PATH"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -39,7 +40,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("series", required=False)
-@click.option("--kernel", metavar="SRC", help=f"kernel under test: {_SRC}")
+@click.option("--kernel", metavar="SRC", help=f"kernel under test: {SRC}")
 @click.option(
     "--base-patch",
     metavar="FILE",
@@ -107,7 +108,7 @@ def _job(job_file: Path | None, options: dict[str, Any]) -> Job:
         return read_toml(job_file, Job, **options)
     given = {key: value for key, value in options.items() if value is not None}
     if "kernel" not in given:
-        raise click.UsageError(f"which kernel? give --kernel SRC ({_SRC}), or --job FILE")
+        raise click.UsageError(f"which kernel? give --kernel SRC ({SRC}), or --job FILE")
     return check(given, Job, "command line")
 
 
@@ -171,7 +172,7 @@ def fetch(series: str, out: Path | None) -> None:
 
 
 @cli.command()
-@click.option("--kernel", metavar="SRC", required=True, help=_SRC)
+@click.option("--kernel", metavar="SRC", required=True, help=SRC)
 @click.option("--npu", default="npu4", show_default=True)
 @click.option("--address-mode", default="sva", show_default=True)
 @click.option("--profile", default="plain", show_default=True)
@@ -243,101 +244,8 @@ def presubmit(commits: str, count: int | None, out: Path | None, **options: Any)
     sys.exit(EXIT_CODES[overall(judgements)])
 
 
-@cli.command()
-@click.option("--kernel", metavar="SRC", help=f"where the bugs are planted: {_SRC}  [debian:7.3]")
-@click.option("--npu", type=click.Choice(["npu1", "npu4", "npu5", "npu6"]), help="generation of the NPU  [npu4]")
-@click.option("--address-mode", type=click.Choice([m.value for m in AddressMode]), help="[sva]")
-@click.option("--profile", type=click.Choice([p.value for p in Profile]), help="kernel configuration  [plain]")
-@click.option("-k", "select", metavar="EXPR", help="only tests that match, as in pytest")
-@click.option("--fresh", is_flag=True, default=None, help="ask the driver without any bug again, too")
-@click.option("--workers", type=click.IntRange(0, 64), help="guests at a time  [as cores and memory allow]")
-@click.option("--job", "job_file", metavar="FILE", type=click.Path(path_type=Path), help="[jobs/prove.toml]")
-@click.option("--planted", metavar="DIR", type=click.Path(path_type=Path), help="folder of the bugs  [patches/planted]")
-@click.option("--only", metavar="ID[,ID]", multiple=True, help="only these bugs")
-@click.option(
-    "--against-itself", metavar="N", type=click.IntRange(1), help="no bugs: N runs of the driver against itself"
-)
-@click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="folder of the proof  [runs/prove-<time>]")
-def prove(
-    job_file: Path | None,
-    planted: Path | None,
-    only: tuple[str, ...],
-    against_itself: int | None,
-    as_json: bool,
-    out: Path | None,
-    **options: Any,
-) -> None:
-    """Plant bugs in the driver, one after the other, and see which of them the suite catches. 0: at least 90 % and no
-    false alarm; 1: less; 3: what the lab failed to find out decides."""
-    from harness.host.data import data_folder
-    from harness.host.store import Store
-    from harness.knowledge import planted_bugs
-    from harness.prove import Prove, chosen
-    from harness.reporters import score as reporter
-
-    job = read_toml(job_file or data_folder("jobs") / "prove.toml", Job, **options)
-    if against_itself:
-        sys.exit(_false_alarms(job, against_itself, out))
-    names = [name for names in only for name in names.split(",") if name]
-    bugs = chosen(planted_bugs(planted or data_folder("patches") / "planted"), names)
-    folder = out or Path("runs") / f"prove-{datetime.now():%Y-%m-%d-%H%M%S}"
-    try:
-        found = Prove(job, bugs, folder, Store(), whole=planted is None and not names).execute()
-    except BrokenPipeError as error:
-        raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
-    (folder / "score.json").write_text(reporter.data(found))
-    click.echo(reporter.data(found) if as_json else reporter.text(found), nl=False)
-    say(f"{folder}: {found}")
-    sys.exit(found.exit_code)
-
-
-def _false_alarms(job: Job, times: int, out: Path | None) -> int:
-    """A driver against itself: 0 when it was never found worse."""
-    from harness.host.store import Store
-    from harness.itself import against_itself
-    from harness.run import Run
-
-    folder, store = out or Path("runs") / f"itself-{datetime.now():%Y-%m-%d-%H%M%S}", Store()
-    found = against_itself(job, times, folder, store, lambda asked, where: Run(asked, where, store).execute())
-    click.echo(f"false alarms: {found}")
-    return 1 if found.bad else 3 if found.unknown else 0
-
-
-@cli.command()
-@click.option("--kernel", metavar="SRC", default="debian:7.3", show_default=True, help=_SRC)
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="of the first walk")
-@click.option("--minutes", type=click.FloatRange(0, 1440, min_open=True), default=10.0, show_default=True)
-@click.option("--steps", type=click.IntRange(1, 1000), default=40, show_default=True, help="of a walk")
-@click.option("--script", metavar="FILE", type=click.Path(path_type=Path), help="no walk: this script, three times")
-@click.option("--npu", default="npu4", show_default=True)
-@click.option("--address-mode", default="sva", show_default=True)
-@click.option("--profile", default="plain", show_default=True)
-@click.option("--edit", "edits", metavar="NAME|FILE", multiple=True, help="a change by pattern on the driver")
-@click.option("--workers", type=int, default=0, help="guests at a time  [as cores and memory allow]")
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="folder  [runs/hunt-<time>]")
-def hunt(
-    seed: int, minutes: float, steps: int, script: Path | None, out: Path | None, edits: tuple[str, ...], **options: Any
-) -> None:
-    """Walk at random over calls, allocations that fail and firmware that misbehaves, one walk a guest. What nobody
-    knows yet is asked again, and shrunk to a short script.
-
-    Exit status: 0 nothing new, 1 something new, 3 the lab's trouble.
-    """
-    from harness.host.store import Store
-    from harness.hunt import Hunt, Request, read_script
-
-    given = read_script(script) if script is not None else None
-    job = check({**options, "edits": edits}, Job, "command line")
-    folder = out or Path("runs") / datetime.now().strftime("hunt-%Y-%m-%d-%H%M%S")
-    hunting = Hunt(Request(job, folder, seed, minutes, steps), Store())
-    try:
-        status = hunting.walks() if given is None else hunting.repeat(given)
-    finally:
-        hunting.close()
-    click.echo(printable("\n".join(hunting.summary())))
-    click.echo(f"{folder}")
-    sys.exit(status)
+cli.add_command(cli_prove.prove)
+cli.add_command(cli_prove.hunt)
 
 
 def main() -> None:

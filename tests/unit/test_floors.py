@@ -43,10 +43,11 @@ FLOORS = {
     "doctor": 4,
     "shell": 4,
     "cli": 5,
+    "cli_prove": 5,
 }
 SAME_FLOOR = {
     ("job", "plan"),
-    *((a, b) for a in FLOORS for b in FLOORS if FLOORS[a] == FLOORS[b] == 4),
+    *((a, b) for a in FLOORS for b in FLOORS if FLOORS[a] == FLOORS[b] >= 4),
     *(("host", "host"),),
 }
 SHARED = {"errors", "log"}
