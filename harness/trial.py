@@ -16,7 +16,7 @@ from harness.host.trees import make_tree
 from harness.lane import LaneRun
 from harness.log import say
 from harness.model.footprint import Footprints, likeliest, next_round
-from harness.model.judge import LaneResults
+from harness.model.judge import ATTEMPTS, LaneResults
 from harness.model.kernel import Module
 from harness.model.planted import FIRST, Fate, Planted, Proof, confirmed, fate_of, missing, noticed, stopped
 from harness.model.result import Outcome
@@ -107,8 +107,11 @@ class Trial:
         return self._proof(Fate.SURVIVED, "; ".join(reasons))
 
     def _caught(self) -> str:
-        """The first test that is confirmed to be worse, the first heap test before all others."""
-        for test in sorted(self._suspects(), key=lambda test: test != FIRST):
+        """The first test that is confirmed to be worse: the first heap test before all others, then those of which the
+        driver without the bug need not be asked any more."""
+        old, seconds = self.control.results().by_id(), self.control.seconds()
+        ask = {test: (test != FIRST, len(old[test]) < ATTEMPTS, seconds.get(test, 0.0)) for test in self._suspects()}
+        for test in sorted(ask, key=lambda test: ask[test]):
             self._repeat(test)
             if confirmed(test, self.control.results(), self._answers()):
                 return test

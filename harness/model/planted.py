@@ -80,10 +80,11 @@ def _of(results: LaneResults, tests: Mapping[str, object]) -> LaneResults:
 
 
 def noticed(base: LaneResults, head: LaneResults) -> list[str]:
-    """The tests whose first answer is worse with the bug, in the order in which they were asked."""
-    asked = head.by_id()
+    """The tests whose first answer is worse with the bug than each answer without it, in the order in which they were
+    asked."""
+    asked, old = head.by_id(), base.by_id()
     worse_ones = set(suspects(_of(base, asked), head))
-    return [test for test in asked if test in worse_ones]
+    return [t for t in asked if t in worse_ones and all(worse(answer, asked[t][0]) for answer in old[t])]
 
 
 def missing(test: str, base: LaneResults, head: LaneResults) -> dict[str, list[int]]:

@@ -39,6 +39,12 @@ def test_a_test_that_was_not_asked_is_not_worse() -> None:
     assert noticed(lane(a=[P], b=[P]), lane(b=[P])) == []
 
 
+def test_what_failed_without_the_bug_before_is_not_noticed_again() -> None:
+    assert noticed(lane(a=[P, P]), lane(a=[F])) == [A]
+    assert noticed(lane(a=[P, F]), lane(a=[F])) == []
+    assert noticed(lane(a=[P, F]), lane(a=[L])) == [A]
+
+
 def test_what_is_worse_is_named_in_the_order_in_which_it_was_asked() -> None:
     assert noticed(lane(a=[P], b=[P]), lane(b=[L], a=[F])) == [B, A]
 
