@@ -84,7 +84,8 @@ def noticed(base: LaneResults, head: LaneResults) -> list[str]:
     asked."""
     asked, old = head.by_id(), base.by_id()
     worse_ones = set(suspects(_of(base, asked), head))
-    return [t for t in asked if t in worse_ones and all(worse(answer, asked[t][0]) for answer in old[t])]
+    answers = {test: [r for r in old[test] if r.outcome is not Outcome.ERROR] for test in worse_ones}
+    return [t for t in asked if t in worse_ones and all(worse(answer, asked[t][0]) for answer in answers[t])]
 
 
 def missing(test: str, base: LaneResults, head: LaneResults) -> dict[str, list[int]]:
