@@ -126,16 +126,21 @@ def test_carveout_is_found_on_the_command_line(tmp_path: Path) -> None:
     assert path.read_text() == "0x28000000@0x30000000"
 
 
-@pytest.fixture
-def finished(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    """A host that has run the suite above."""
-    log = tmp_path / "kmsg"
+def prepare(home: Path, monkeypatch: pytest.MonkeyPatch, name: str = "test_it.py") -> None:
+    """The suite above, and a kernel's log with nothing in it. A name is imported once in this process."""
+    log = home / "kmsg"
     log.write_bytes(b"")
     monkeypatch.setattr(kmsg.Reader.__init__, "__defaults__", (str(log),))
     monkeypatch.setattr(plugin, "CLEANUP_SECONDS", 0.3)
-    folder = tmp_path / "tests/target"
+    folder = home / "tests/target"
     folder.mkdir(parents=True)
-    (folder / "test_it.py").write_text(SUITE)
+    (folder / name).write_text(SUITE)
+
+
+@pytest.fixture
+def finished(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host that has run the suite above."""
+    prepare(tmp_path, monkeypatch)
     names = ["port_broken", "two", "one", "skipped", "setup_refused", "setup_broken", "slow", "missing"]
     tests = [f"test_it.py::test_{name}" for name in names]
     done = host.command("suite", tests=tests, k=None, boot=2, attempt=1, limit=0.2)
@@ -174,6 +179,14 @@ def test_suite(finished: Host) -> None:
     assert ends["test_slow"]["duration"] < 15
     assert ends["test_one"]["measures"] == {"time": {"value": 1.5, "unit": "s"}}
     assert set(ends["test_one"]["counters"]) == {"before", "after"}
+
+
+def test_a_suite_may_end_with_the_first_failure(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(tmp_path, monkeypatch, "test_halt.py")
+    tests = [f"test_halt.py::test_{name}" for name in ("one", "two", "skipped")]
+    host.command("suite", tests=tests, k=None, boot=2, attempt=1, limit=0.2, halting=True)
+    assert list(host.ends()) == ["test_one", "test_two"]
+    assert host.events[-1]["event"] == "suite-end"
 
 
 def test_suite_that_does_not_import(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
