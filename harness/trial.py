@@ -73,8 +73,9 @@ class Trial:
         seconds = self.control.seconds()
         left = self._order(seconds)
         most, deadline = FIRST_ROUND, self._started + LIMIT_SECONDS * SLOWER[self.control.job.profile]
-        while left and time.monotonic() < deadline:
-            self._run([self._cell("head", 1, group) for group in next_round(left, seconds, GUESTS, most)])
+        while left and (rest := deadline - time.monotonic()) > 0:
+            groups = next_round(left, seconds, GUESTS, min(most, rest))
+            self._run([self._cell("head", 1, group) for group in groups])
             test, answers = self._caught(), self._answers()
             if test:
                 return self._proof(fate_of(test, answers), confirmed(test, self.control.results(), answers), test)
