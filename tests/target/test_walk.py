@@ -14,6 +14,7 @@ import pytest
 from harness.drm.client import Client
 from harness.drm.device import Device
 from harness.drm.heap import CHUNK, MAX_HEAP
+from harness.guest import counters
 from harness.guest.faults import Faults
 from harness.guest.hunt import oracle
 from harness.guest.hunt.walk import Walk, measures, read
@@ -25,6 +26,8 @@ SCRIPT = Path(__file__).resolve().parents[2] / "script.jsonl"
 SPARED = "xdna_mailbox_alloc_channel"
 """Without memory for its work queue 7.3 takes the guest down: asked by a test of its own (test_enumeration)."""
 AWAKE_MS = 600_000
+SETTLE_SECONDS = 12.0
+"""The address space of a process that was killed while a command of its hung was seen to go after 2 to 10 s."""
 
 
 @pytest.mark.fw
@@ -37,6 +40,7 @@ def test_walk(device: Device, npu: Npu, variant: Variant, measure: Callable[[str
     if not SCRIPT.exists():
         pytest.skip("walks only what the host sends")
     script = read(SCRIPT.read_text())
+    before = counters.snapshot()
     world = World(lambda: Client.open(device.node), device, npu, CHUNK if variant.npu == "npu1" else MAX_HEAP)
     faults: list[Faults] = []
 
@@ -62,3 +66,4 @@ def test_walk(device: Device, npu: Npu, variant: Variant, measure: Callable[[str
         for each_fault in faults:
             each_fault.close()
     oracle.afterwards(world, device)
+    counters.settled(before, seconds=SETTLE_SECONDS)
