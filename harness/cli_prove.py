@@ -84,7 +84,7 @@ def _false_alarms(job: Job, times: int, out: Path | None) -> int:
 @click.option("--kernel", metavar="SRC", default="debian:7.3", show_default=True, help=SRC)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="of the first walk")
 @click.option("--minutes", type=click.FloatRange(0, 1440, min_open=True), default=10.0, show_default=True)
-@click.option("--steps", type=click.IntRange(1, 1000), default=40, show_default=True, help="of a walk")
+@click.option("--steps", type=click.IntRange(1, 1000), default=60, show_default=True, help="of a walk")
 @click.option("--script", metavar="FILE", type=click.Path(path_type=Path), help="no walk: this script, three times")
 @click.option("--npu", default="npu4", show_default=True)
 @click.option("--address-mode", default="sva", show_default=True)

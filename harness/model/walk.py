@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 Value = int | str
-STEPS = 40
+STEPS = 60
 FILES, BUFFERS, CONTEXTS, DMA_BUFS, NAMES = 3, 6, 3, 3, 2
 """So many of each at most; a step names them by number."""
 DEAR = 3
@@ -56,6 +56,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 """What each step must have. Any may have ``fail`` and ``beside``; run: ``slot``, ``leave``; firmware: ``opcode``,
 ``skip``."""
+UNMAPPABLE = ("dev", "user")
 DEV_KIB = (4, 32, 100, 1024, 8 << 10, 40 << 10, 64 << 10, 100 << 10, 150 << 10)
 SHARE_KIB = (4, 64, 1024, 8 << 10)
 CHUNKS = (1, 1, 1, 1, 2, 3)
@@ -172,23 +173,23 @@ class _Walk:
         self.choices: list[tuple[Callable[[], list[Step]], int]] = [
             (self.open, 2),
             (self.close, 2),
-            (self.chunk, 6),
+            (self.chunk, 5),
             (self.bo, 9),
             (self.user, 3),
             (self.map, 5),
-            (self.change, 4),
+            (self.change, 3),
             (self.free, 5),
             (self.sync, 3),
-            (self.share, 5),
-            (self.context, 5),
+            (self.share, 8),
+            (self.context, 6),
             (self.destroy, 3),
-            (self.run, 8),
+            (self.run, 9),
             (self.odd_command, 3),
             (self.debug, 2),
             (self.query, 4),
-            (self.firmware, 5),
-            (self.process, 2),
-            (self.sleep, 2),
+            (self.firmware, 3),
+            (self.process, 1),
+            (self.sleep, 1),
         ]
 
     def go(self, steps: int) -> Script:
@@ -268,14 +269,25 @@ class _Walk:
         return [step("user", file=number, slot=slot, kind=kind, pages=pages, hole=int(self.chance.random() < 0.2))]
 
     def map(self) -> list[Step]:
-        return self._on_buffer("map", lambda file, slot: file.mapped.add(slot))
+        """Any buffer that can be mapped and is not; now and then one that cannot."""
+        number, file = self._file()
+        odd = self.chance.random() < 0.1
+        able = [
+            n for n, kind in sorted(file.buffers.items()) if odd or (kind not in UNMAPPABLE and n not in file.mapped)
+        ]
+        if number is None or not able:
+            return []
+        slot = self.chance.choice(able)
+        file.mapped.add(slot)
+        return [step("map", file=number, slot=slot)]
 
     def change(self) -> list[Step]:
         number, file = self._file()
         if number is None or not file.mapped:
             return []
         slot = self.chance.choice(sorted(file.mapped))
-        how = self.chance.choice(("unmap", "unmap", "cut", "protect"))
+        rough = file.buffers.get(slot) != "chunk" or self.chance.random() < 0.3  # nothing runs on a heap that was cut
+        how = self.chance.choice(("unmap", "cut", "protect") if rough else ("unmap",))
         if how == "protect":
             return [step(how, file=number, slot=slot, prot=self.chance.choice((0, 1, 3)))]
         if how == "unmap":
