@@ -22,7 +22,7 @@ class Worker:
     """Built on a heap whose first chunk is mapped. Raises OSError where the driver refuses something.
 
     ``result`` is a SHARE BO of 256 KiB that programs write to, ``result_address`` the NPU's address of it, ``command``
-    the handle of the command BO. Without
+    the handle of the command BO, ``code`` where programs are written to. Without
     ``configured`` its compute unit is left to :meth:`configure`. ``context``: one that is there already.
     """
 
@@ -36,7 +36,7 @@ class Worker:
             self.configure()
         code = heap.create_dev(CODE_BYTES)
         self._code_address = client.bo_info(code).xdna_addr
-        self._code = heap.view(code, CODE_BYTES)
+        self.code = heap.view(code, CODE_BYTES)
         self.command = client.create_bo(BoType.CMD, COMMAND_BYTES)
         self._command_memory = client.map_bo(self.command, COMMAND_BYTES)
         self._result = client.create_bo(BoType.SHARE, RESULT_BYTES)
@@ -50,7 +50,7 @@ class Worker:
     def submit(self, program: Program, arguments: Sequence[int] = ()) -> int:
         """Start a program: its place on the timeline. ``arguments`` are handles of further BOs it uses."""
         code = bytes(program)
-        self._code.write(0, code)
+        self.code.write(0, code)
         self._command_memory.write(0, command.start_npu(self._code_address, len(code), ()))
         return self.client.exec_cmd(self.context, self.command, [self._result, *arguments])
 

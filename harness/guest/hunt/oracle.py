@@ -10,6 +10,7 @@ import errno
 
 from harness.drm.device import Device
 from harness.drm.heap import DEV_ALIGNMENT, DEVICE_BASE
+from harness.drm.memory import Mapping
 from harness.guest.expect import eventually
 from harness.guest.hunt.world import Buffer, File, World
 from harness.guest.worker import serves
@@ -40,6 +41,12 @@ def placed(file: File, buffer: Buffer, most_heap: int) -> None:
     for other in list(file.buffers.values()):
         if other.kind == "dev" and start < other.address + other.size and other.address < end:
             raise Broken("overlap", f"DEV BOs at {start:#x} and {other.address:#x}, of {other.size:#x} bytes")
+
+
+def in_heap(file: File, memory: Mapping) -> None:
+    """What a process is told to be a DEV BO's memory is memory of its heap."""
+    if not file.heap.base <= memory.address <= memory.address + memory.size <= file.heap.base + file.heap.size:
+        raise Broken("address", f"a DEV BO is said to be at {memory.address:#x}, the heap is at {file.heap.base:#x}")
 
 
 def full(file: File, most_heap: int) -> bool:

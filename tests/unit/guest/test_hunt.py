@@ -34,16 +34,20 @@ class FakeClient(Client):
         self.places: dict[int, int] = {}
         self.top = DEVICE_BASE
         self.heap_address = 0
+        self.backed = 0
+        self.offsets: dict[int, int] = {}
         self.skew = 0
 
     def create_bo(self, kind: int, size: int, *, vaddr: int = 0, flags: int = 0) -> int:
         if kind == BoType.DEV:
-            backed = sum(s for k, s in self.sizes.values() if k == BoType.DEV_HEAP)
-            if self.top + size > DEVICE_BASE + backed:
-                raise OSError(errno.ENOSPC if backed >= MAX_HEAP else errno.EAGAIN, "heap")
+            if self.top + size > DEVICE_BASE + self.backed:
+                raise OSError(errno.ENOSPC if self.backed >= MAX_HEAP else errno.EAGAIN, "heap")
         if kind == BoType.DEV_HEAP and size % CHUNK:
             raise OSError(errno.EINVAL, "chunk")
         handle = next(self.numbers)
+        if kind == BoType.DEV_HEAP:
+            self.offsets[handle] = self.backed
+            self.backed += size
         self.sizes[handle] = kind, size
         if kind == BoType.DEV:
             self.places[handle] = self.top + self.skew
@@ -60,7 +64,7 @@ class FakeClient(Client):
         kinds = memory.MAP_PRIVATE | memory.MAP_ANONYMOUS | memory.MAP_NORESERVE
         start = memory.mmap(address, size, memory.PROT_RW, kinds | (memory.MAP_FIXED if address else 0))
         if address:
-            self.heap_address = self.heap_address or address
+            self.heap_address = address - self.offsets.get(handle, 0)
         mapping = Mapped(start, size)
         self._mappings.append(mapping)
         return mapping
