@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.model.finding import Kind
 from harness.model.known import KnownFailure, hide
 from harness.model.result import Outcome, Result
 from harness.model.walk import Script
@@ -37,7 +38,8 @@ def answer(result: Result, valid: Sequence[KnownFailure], folder: Path, console:
     left = hidden.result
     news = [finding.fingerprint for finding in left.findings]
     if left.outcome is Outcome.FAIL and not left.only_findings:
-        news.append(_invariant(result.evidence))
+        # It ended where it stood: what is left then is its own.
+        news = [_invariant(result.evidence), *(f.fingerprint for f in left.findings if f.kind is not Kind.LEAK)]
     elif left.outcome is Outcome.LOST and not news and not hidden.known:
         steps = _AT.findall(console)
         news.append(f"LOST {steps[-1] if steps else 'before the first step'}")

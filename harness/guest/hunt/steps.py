@@ -192,21 +192,20 @@ def forget(world: World, n: Numbers) -> None:
 
 
 def name(world: World, n: Numbers) -> None:
-    """A buffer gets a name. Not a DEV BO: 7.3 does not survive that one outlives its file (L11)."""
+    """A buffer gets a name."""
     file = world.file(n)
     buffer = file.buffer(n)
-    if buffer.kind in ("dev", "shared"):
-        raise NotNow
-    world.names[n["name"]] = world.call(lambda: file.client.flink(buffer.handle))
+    world.names[n["name"]] = file, world.call(lambda: file.client.flink(buffer.handle))
 
 
 def find(world: World, n: Numbers) -> None:
-    """A buffer is opened by its name."""
+    """A buffer is opened by its name, in the file that gave it: 7.3 does not survive one that outlives it (L11)."""
     file = world.file(n)
     slot = file.slot(n)
-    if n["name"] not in world.names:
+    owner, name = world.names.get(n["name"], (None, 0))
+    if owner is not file:
         raise NotNow
-    handle = world.call(lambda: file.client.open_name(world.names[n["name"]]))
+    handle = world.call(lambda: file.client.open_name(name))
     file.buffers[slot] = Buffer(handle, "shared")
 
 
@@ -339,8 +338,11 @@ def firmware(world: World, n: Numbers) -> None:
 
 
 def sleep(world: World, n: Numbers) -> None:
-    """The device suspends, if nobody uses it. Firmware is well again: a context that it refuses when the device wakes
-    up is set up twice the next time, which 7.3 is known for (O27)."""
+    """The device suspends, if nobody uses it. Firmware is well again, and not while a context's heap is not all mapped:
+    a context that cannot be set up when the device wakes is set up twice the next time, which 7.3 is known for (O27,
+    E26)."""
+    if any(file.contexts and not file.reachable() for file in world.files.values()):
+        raise NotNow
     world.npu.reset()
     world.device.suspend(oracle.ASLEEP_SECONDS)
 

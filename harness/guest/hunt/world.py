@@ -121,7 +121,7 @@ class World:
         self.most_heap = most_heap
         self.files: dict[int, File] = {}
         self.dma_bufs: dict[int, int] = {}
-        self.names: dict[int, int] = {}
+        self.names: dict[int, tuple[File, int]] = {}
         self.areas: list[Mapped] = []
         self.kept: list[tuple[File, list[Mapped]]] = []
         self.lent = 0

@@ -14,6 +14,7 @@ from harness.model.walk import step
 
 WARN = Finding(Kind.WARNING, "WARNING: gem.c:7", "WARNING:a:b", "the splat")
 OOPS = Finding(Kind.OOPS, "NULL pointer", "OOPS:c", "another")
+LEAK = Finding(Kind.LEAK, "leak of x", "LEAK:x", "leak of x: 1, 2")
 KNOWN = [KnownFailure("an old warning", ("*",), date(2099, 1, 1), fingerprint="WARNING:a:b")]
 HERE = Path("guests/7")
 BROKEN = "harness.guest.hunt.oracle.Broken: broken eagain: a DEV BO in a heap of 0x20000000 bytes\n\ntrace"
@@ -33,6 +34,8 @@ def asked(outcome: Outcome, *findings: Finding, text: str = "", only: bool = Fal
         (asked(Outcome.FAIL, WARN, OOPS, only=True), ("OOPS:c",), ("an old warning",)),
         (asked(Outcome.FAIL, text=BROKEN), ("broken eagain",), ()),
         (asked(Outcome.FAIL, WARN, text=BROKEN), ("broken eagain",), ("an old warning",)),
+        (asked(Outcome.FAIL, OOPS, LEAK, text=BROKEN), ("broken eagain", "OOPS:c"), ()),
+        (asked(Outcome.FAIL, LEAK, only=True), ("LEAK:x",), ()),
         (asked(Outcome.FAIL, text="builtins.KeyError: 'x'"), ("failed KeyError",), ()),
         (asked(Outcome.LOST, WARN), (), ("an old warning",)),
         (asked(Outcome.LOST, OOPS), ("OOPS:c",), ()),
