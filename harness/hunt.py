@@ -21,8 +21,9 @@ from harness.host.store import Store
 from harness.job import Job
 from harness.log import say, step
 from harness.model.found import Answer, Found, Tally, readme
+from harness.model.script import Script, Step, read, smaller, write
 from harness.model.shrink import Shrinker
-from harness.model.walk import STEPS, Script, Step, read, smaller, walk, write
+from harness.model.walk import STEPS, walk
 from harness.walks import Walks
 
 REPEATS = 3

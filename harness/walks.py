@@ -26,8 +26,8 @@ from harness.lane import Broken, LaneRun, Question
 from harness.log import say, silence
 from harness.model.found import Answer, answer
 from harness.model.result import Outcome
+from harness.model.script import Script, write
 from harness.model.session import Start
-from harness.model.walk import Script, write
 from harness.plan import HEAD, Cell, workers
 from harness.report import known_failures
 

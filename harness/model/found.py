@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.model.finding import Kind
 from harness.model.known import KnownFailure, hide
 from harness.model.result import Outcome, Result
-from harness.model.walk import Script
+from harness.model.script import Script
 
 _BROKEN = re.compile(r"\bbroken ([a-z]+): ")
 _AT = re.compile(r'walk: step \d+: \{"do": "(\w+)"')

@@ -11,7 +11,7 @@ import pytest
 import tomli_w
 
 from conftest import KERNEL, Harness
-from harness.model.walk import read
+from harness.model.script import read
 
 SEED = "1"
 PLANTED = {

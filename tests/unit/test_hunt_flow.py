@@ -19,7 +19,8 @@ from harness.hunt import EXIT_NEW, EXIT_TROUBLE, MOST_TROUBLE, Hunt, Request, re
 from harness.job import Job
 from harness.model.found import Answer
 from harness.model.result import Outcome, Result
-from harness.model.walk import Script, read, step, walk, write
+from harness.model.script import Script, read, step, write
+from harness.model.walk import walk
 
 Behave = Callable[[Script], Answer]
 

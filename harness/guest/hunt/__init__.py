@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A script of steps (harness/model/walk.py), done on the device one after the other.
+"""A script of steps (harness/model/script.py), done on the device one after the other.
 
 world.py   what the walk holds: files, buffers, contexts, dma-bufs
 steps.py   what each step does, and what must be there for it

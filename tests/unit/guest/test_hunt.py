@@ -21,7 +21,8 @@ from harness.guest.hunt import oracle
 from harness.guest.hunt.oracle import Broken
 from harness.guest.hunt.walk import Walk, read
 from harness.guest.hunt.world import World
-from harness.model.walk import Script, step, walk, write
+from harness.model.script import Script, step, write
+from harness.model.walk import walk
 
 
 class FakeClient(Client):

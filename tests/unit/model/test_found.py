@@ -10,7 +10,7 @@ from harness.model.finding import Finding, Kind
 from harness.model.found import Answer, Found, Tally, answer, readme
 from harness.model.known import KnownFailure
 from harness.model.result import Measure, Outcome, Result
-from harness.model.walk import step
+from harness.model.script import step
 
 WARN = Finding(Kind.WARNING, "WARNING: gem.c:7", "WARNING:a:b", "the splat")
 OOPS = Finding(Kind.OOPS, "NULL pointer", "OOPS:c", "another")

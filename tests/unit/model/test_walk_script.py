@@ -4,7 +4,8 @@ from __future__ import annotations
 import pytest
 
 from harness.guest.hunt.steps import STEPS
-from harness.model.walk import DEAR_WAYS, KEYS, Step, read, smaller, step, walk, write
+from harness.model.script import KEYS, Step, read, smaller, step, write
+from harness.model.walk import DEAR_WAYS, walk
 
 
 def test_the_same_seed_is_the_same_script() -> None:
