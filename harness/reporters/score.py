@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.log import printable
-from harness.model.planted import Fate, Proof, Score, median, percent
+from harness.model.planted import Fate, Proof, Score, median
 
 
 def text(score: Score) -> str:
@@ -21,16 +21,17 @@ def text(score: Score) -> str:
     lines += _section("do not build", score.of(Fate.NOT_BUILT))
     lines += _section("unknown", score.unknown)
     lines += _section("trivial, and not counted", score.of(Fate.TRIVIAL))
-    kinds = sorted({proof.kind for proof in score.proofs if proof.counts})
-    lines += ["", "by kind:"]
-    for kind in kinds:
-        mine = [proof for proof in score.proofs if proof.kind is kind and proof.counts]
-        lines.append(f"  {kind}: {sum(p.fate is Fate.CAUGHT for p in mine)} of {len(mine)}")
-    added = [proof for proof in score.proofs if proof.series and proof.counts]
-    caught = sum(p.fate is Fate.CAUGHT for p in added)
-    lines.append(f"  in what the series adds: {caught} of {len(added)}{percent(caught, len(added))}")
+    lines += _kinds([proof for proof in score.proofs if proof.counts])
     lines += ["", *_times(score), "", "all:", *(_row(proof) for proof in score.proofs)]
     return printable("\n".join(lines)) + "\n"
+
+
+def _kinds(proofs: Sequence[Proof]) -> list[str]:
+    """How many of each kind, and of those in what the series adds, are caught."""
+    groups = {str(kind): [p for p in proofs if p.kind is kind] for kind in sorted({p.kind for p in proofs})}
+    groups |= {"in what the series adds": added} if (added := [p for p in proofs if p.series]) else {}
+    rows = [f"  {name}: {sum(p.fate is Fate.CAUGHT for p in mine)} of {len(mine)}" for name, mine in groups.items()]
+    return ["", "by kind:", *rows] if rows else []
 
 
 def _times(score: Score) -> list[str]:

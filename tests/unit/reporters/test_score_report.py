@@ -30,7 +30,7 @@ def test_what_somebody_must_look_at_is_named_before_all() -> None:
     assert "  kept (lock): two lines" in lines
     assert "    not seen from outside: needs two \\x1b processors".replace("two \\", "two\\") in lines
     assert "    test_x.py::test_b: FAIL" in lines
-    assert "  in what the series adds: 1 of 1 (100 %)" in lines
+    assert "  in what the series adds: 1 of 1" in lines
     assert "caught in 21 s in the median, 21 s at most" in lines
 
 
@@ -52,3 +52,4 @@ def test_without_a_bug_there_is_no_share() -> None:
     found = Score((PROOFS[3],))
     assert json.loads(reporter.data(found))["score"] is None
     assert reporter.text(found).startswith("0 of 0 caught; 1 of 1 edits")
+    assert "by kind" not in reporter.text(found)
