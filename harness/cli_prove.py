@@ -85,6 +85,7 @@ def _false_alarms(job: Job, times: int, out: Path | None) -> int:
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="of the first walk")
 @click.option("--minutes", type=click.FloatRange(0, 1440, min_open=True), default=10.0, show_default=True)
 @click.option("--steps", type=click.IntRange(1, 1000), default=60, show_default=True, help="of a walk")
+@click.option("--walks", type=click.IntRange(min=0), default=0, help="no more than so many  [as the time allows]")
 @click.option("--script", metavar="FILE", type=click.Path(path_type=Path), help="no walk: this script, three times")
 @click.option("--npu", default="npu4", show_default=True)
 @click.option("--address-mode", default="sva", show_default=True)
@@ -92,9 +93,7 @@ def _false_alarms(job: Job, times: int, out: Path | None) -> int:
 @click.option("--edit", "edits", metavar="NAME|FILE", multiple=True, help="a change by pattern on the driver")
 @click.option("--workers", type=int, default=0, help="guests at a time  [as cores and memory allow]")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="folder  [runs/hunt-<time>]")
-def hunt(
-    seed: int, minutes: float, steps: int, script: Path | None, out: Path | None, edits: tuple[str, ...], **options: Any
-) -> None:
+def hunt(script: Path | None, out: Path | None, **options: Any) -> None:
     """Walk at random over calls, allocations that fail and firmware that misbehaves, one walk a guest. What nobody
     knows yet is asked again, and shrunk to a short script.
 
@@ -104,9 +103,10 @@ def hunt(
     from harness.hunt import Hunt, Request, read_script
 
     given = read_script(script) if script is not None else None
-    job = check({**options, "edits": edits}, Job, "command line")
+    walk = {name: options.pop(name) for name in ("seed", "minutes", "steps", "walks")}
+    job = check(options, Job, "command line")
     folder = out or Path("runs") / datetime.now().strftime("hunt-%Y-%m-%d-%H%M%S")
-    hunting = Hunt(Request(job, folder, seed, minutes, steps), Store())
+    hunting = Hunt(Request(job, folder, **walk), Store())
     try:
         status = hunting.walks() if given is None else hunting.repeat(given)
     finally:

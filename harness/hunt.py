@@ -38,13 +38,15 @@ EXIT_NEW, EXIT_TROUBLE = 1, 3
 
 @dataclass(frozen=True)
 class Request:
-    """Walks of ``steps`` steps from ``seed`` on, for ``minutes``; on what they are done stands in ``job``."""
+    """Walks of ``steps`` steps from ``seed`` on, for ``minutes`` but no more than ``walks`` (0: any number); on what
+    they are done stands in ``job``."""
 
     job: Job
     out: Path
     seed: int = 1
     minutes: float = 10.0
     steps: int = STEPS
+    walks: int = 0
 
 
 class Hunt:
@@ -68,22 +70,23 @@ class Hunt:
 
     def walks(self) -> int:
         """Walk until the time is over, and pursue what is new to its end: the exit status."""
-        deadline = time.monotonic() + 60 * self.request.minutes
-        seeds = itertools.count(self.request.seed)
-        seed = next(seeds)
+        seed = self.request.seed
+        seeds = iter(range(seed + 1, seed + self.request.walks)) if self.request.walks else itertools.count(seed + 1)
         self._walked(seed, self.guests.ask(self._walk(seed)))  # alone: it may have to save a guest first
+        deadline = time.monotonic() + 60 * self.request.minutes
         running: dict[Future[Answer], int] = {}
         with step(f"walks from seed {self.request.seed} on, for {self.request.minutes:g} min") as progress:
             while True:
                 while time.monotonic() < deadline and len(running) < self.guests.side_by_side:
-                    seed = next(seeds)
+                    if (seed := next(seeds, -1)) < 0:
+                        break
                     running[self.guests.start(self._walk(seed))] = seed
                 if not running:
                     return self._status()
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     self._walked(running.pop(future), future.result())
-                progress.update(f"{self.tally.walks} walks, {len(self.found)} new, at seed {seed}")
+                progress.update(f"{self.tally.walks} walks, {len(self.found)} new")
 
     def repeat(self, script: Script) -> int:
         """Do one script in a few guests: the exit status."""
@@ -162,7 +165,7 @@ class Hunt:
         lines = [f"{tally.walks} walks, {tally.steps} steps, {seconds:.0f} s; {tally.troubles} without an answer"]
         lines += ["", "reached:", *(f"  {line}" for line in tally.table())]
         if tally.known:
-            lines += ["", "known:", *(f"  {count:4} x {reason}" for reason, count in tally.known_by_count())]
+            lines += ["", "known:", *(f"  {count:4} x {reason}" for count, reason in tally.known_by_count())]
         lines += ["", f"new: {len(self.found) or 'nothing'}"]
         lines += [f"  found-{n}: {f.key} ({f.hits} of {f.tries}): {f.title}" for n, f in enumerate(self.found, 1)]
         return lines

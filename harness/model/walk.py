@@ -117,8 +117,13 @@ class _Walk:
         free = [n for n in range(FILES) if n not in self.files]
         if not free:
             return []
-        self.files[free[0]] = _File()
-        return [step("open", file=free[0])]
+        file = self.files[free[0]] = _File()
+        made = [step("open", file=free[0])]
+        if self.chance.random() < 0.6:
+            file.buffers[0] = "chunk"
+            file.mapped.add(0)
+            made += [step("chunk", file=free[0], slot=0, units=1), step("map", file=free[0], slot=0)]
+        return made
 
     def close(self) -> list[Step]:
         number, _ = self._file()
@@ -224,7 +229,8 @@ class _Walk:
     def context(self) -> list[Step]:
         number, file = self._file()
         free = [n for n in range(CONTEXTS) if n not in file.contexts]
-        if number is None or not free:
+        heap = any(file.buffers.get(slot) == "chunk" for slot in file.mapped)
+        if number is None or not free or (not heap and self.chance.random() < 0.9):
             return []
         file.contexts.add(free[0])
         return [step("context", file=number, context=free[0], columns=self.chance.choice((1, 1, 1, 2, 4, 8, 0)))]

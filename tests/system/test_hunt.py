@@ -13,7 +13,7 @@ import tomli_w
 from conftest import KERNEL, Harness
 from harness.model.script import read
 
-SEED = "1"
+SEED = "30"
 PLANTED = {
     "file": "drivers/accel/amdxdna/amdxdna_ubuf.c",
     "function": "amdxdna_ubuf_release",
@@ -28,7 +28,7 @@ def test_a_planted_mistake_is_found_and_shrunk(harness: Harness, tmp_path: Path)
     edit, out = tmp_path / "planted.toml", tmp_path / "hunt"
     edit.write_text(tomli_w.dumps({"title": "pages stay counted as locked", "edit": [PLANTED]}))
     words = ("hunt", "--kernel", KERNEL, "--seed", SEED, "--edit", edit)
-    ran = harness(*words, "--minutes", "0.4", "--out", out)
+    ran = harness(*words, "--walks", "1", "--out", out)
     assert ran.status == 1, ran
     found = {path.read_text().partition("\n")[0]: path.parent for path in out.glob("found-*/README.md")}
     folder = found["# LEAK:locked"]
@@ -42,7 +42,7 @@ def test_a_planted_mistake_is_found_and_shrunk(harness: Harness, tmp_path: Path)
 
 
 def test_the_driver_as_it_is(harness: Harness, tmp_path: Path) -> None:
-    ran = harness("hunt", "--kernel", KERNEL, "--seed", SEED, "--minutes", "0.4", "--out", tmp_path / "hunt")
+    ran = harness("hunt", "--kernel", KERNEL, "--seed", SEED, "--walks", "4", "--out", tmp_path / "hunt")
     assert ran.status == 0, ran
     assert "new: nothing" in ran.stdout
     assert "bo: ok" in ran.stdout, "the walks reached nothing"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,13 @@ def test_nothing_new(hunt: Callable[..., tuple[Hunt, FakeWalks]], tmp_path: Path
     assert one.tally.walks == guests.asked > 5
     assert "new: nothing" in one.summary()
     assert list((tmp_path / "out").glob("found-*")) == []
+
+
+def test_no_more_walks_than_asked(hunt: Callable[..., tuple[Hunt, FakeWalks]]) -> None:
+    one, guests = hunt(nothing, 500)
+    one.request = replace(one.request, walks=3)
+    assert one.walks() == 0
+    assert guests.asked == 3
 
 
 def test_what_is_new_is_shrunk_once(hunt: Callable[..., tuple[Hunt, FakeWalks]], tmp_path: Path) -> None:

@@ -99,12 +99,14 @@ def _odd_command(world: World, file: File, where: Context, data: bytes) -> None:
 
 def _worker(world: World, file: File, where: Context) -> Worker:
     """What commands need. Their code lies in the heap, which must be there to be written to."""
-    if not file.reachable() or (where.worker is None and world.together):
+    if file.odd or (where.worker is None and world.together):
         raise NotNow
     if where.worker is None:
         worker = Worker(file.heap, context=where.hwctx)
         oracle.in_heap(file, worker.code)
         where.worker = worker
+    if not file.holds(where.worker.code):
+        raise NotNow
     return where.worker
 
 

@@ -101,6 +101,12 @@ class File:
     def units(self) -> int:
         return self.heap.size // CHUNK
 
+    def holds(self, memory: Mapped) -> bool:
+        """A chunk that is mapped has it."""
+        maps = [chunk.mapping for chunk in self.heap.chunks if chunk.mapping is not None]
+        end = memory.address + memory.size
+        return any(m.address <= memory.address and end <= m.address + m.size for m in maps)
+
     def reachable(self) -> bool:
         """All chunks are mapped, and nothing odd was done to them."""
         return not self.odd and bool(self.heap.chunks) and all(chunk.mapping for chunk in self.heap.chunks)

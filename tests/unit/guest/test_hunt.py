@@ -40,7 +40,7 @@ class FakeClient(Client):
         self.skew = 0
 
     def create_bo(self, kind: int, size: int, *, vaddr: int = 0, flags: int = 0) -> int:
-        if kind == BoType.DEV and self.top + size > DEVICE_BASE + self.backed:
+        if kind == BoType.DEV and (not self.heap_address or self.top + size > DEVICE_BASE + self.backed):
             raise OSError(errno.ENOSPC if self.backed >= MAX_HEAP else errno.EAGAIN, "heap")
         if kind == BoType.DEV_HEAP and size % CHUNK:
             raise OSError(errno.EINVAL, "chunk")
