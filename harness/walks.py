@@ -32,7 +32,8 @@ from harness.plan import HEAD, Cell, workers
 from harness.report import known_failures
 
 TEST = "test_walk.py::test_walk"
-TEST_SECONDS = 60.0
+TEST_SECONDS = 120.0
+"""A walk takes 5 to 20 s; on a busy machine, where the NPU has an IOMMU of its own, more."""
 
 
 class Walks:

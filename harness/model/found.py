@@ -49,6 +49,8 @@ def answer(result: Result, valid: Sequence[KnownFailure], folder: Path, console:
 def _invariant(evidence: str) -> str:
     """The name of the invariant that is broken; for any other failure the kind of the error."""
     head = evidence.partition("\n")[0]
+    if "not finished after" in head:
+        return "broken time"
     found = _BROKEN.search(head)
     return f"broken {found[1]}" if found else f"failed {head.partition(':')[0].split('.')[-1][:60]}"
 

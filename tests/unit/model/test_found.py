@@ -36,6 +36,7 @@ def asked(outcome: Outcome, *findings: Finding, text: str = "", only: bool = Fal
         (asked(Outcome.FAIL, WARN, text=BROKEN), ("broken eagain",), ("an old warning",)),
         (asked(Outcome.FAIL, OOPS, LEAK, text=BROKEN), ("broken eagain", "OOPS:c"), ()),
         (asked(Outcome.FAIL, LEAK, only=True), ("LEAK:x",), ()),
+        (asked(Outcome.FAIL, text="Failed: not finished after 60 s\nthe stacks"), ("broken time",), ()),
         (asked(Outcome.FAIL, text="builtins.KeyError: 'x'"), ("failed KeyError",), ()),
         (asked(Outcome.LOST, WARN), (), ("an old warning",)),
         (asked(Outcome.LOST, OOPS), ("OOPS:c",), ()),
