@@ -54,6 +54,12 @@ class Order:
     halting: bool = False
     counts: bool = False
 
+    @property
+    def settle_seconds(self) -> float:
+        """How long what the kernel frees late may take. A debug kernel's tests may take five times as long, and so may
+        this: an address space waits for SRCU."""
+        return max(counters.SETTLE_SECONDS, self.limit / 30)
+
     @classmethod
     def read(cls, command: Mapping[str, Any], limit: float) -> Order:
         """The order in a "suite" command; ``limit`` unless it names one."""
@@ -121,7 +127,7 @@ class Events:
             return (yield)
         finally:
             result = self.current
-            self.counters = counters.settled(before)
+            self.counters = counters.settled(before, seconds=self.order.settle_seconds)
             self.armed = detectors.armed()
             self.silenced = [name for name, on in armed.items() if on and not self.armed.get(name)]
             self._event(
