@@ -9,6 +9,7 @@ OUT/<id>           everything about one bug
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -84,7 +85,8 @@ class Prove:
                 if (proof := self._known(bug, edit)) is None:
                     footprints = footprints or control.footprints()
                     with step(f"{number} of {len(self.bugs)}: {bug.id}"):
-                        proof = Trial(bug, control, footprints, self._folder(bug), edit).run()
+                        proven = score.catchers(self.store) + Counter(p.by for p in found if p.fate is Fate.CAUGHT)
+                        proof = Trial(bug, control, footprints, proven, self._folder(bug), edit).run()
                         self.records.add(proof.record())
                         by = f" by {proof.by}" if proof.by else ""
                         say(f"{bug.id}: {proof.fate}{by}, {proof.seconds:.0f} s")

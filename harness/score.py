@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import json
 import os
+<<<<<<< HEAD
 from dataclasses import asdict, dataclass, replace
+=======
+from collections import Counter
+>>>>>>> 628a356 (prove: a test that has caught bugs before is asked earlier)
 from datetime import date
 
 from harness.answers import suite_key
 from harness.host.store import Store
+<<<<<<< HEAD
 from harness.model.judge import Verdict
 from harness.model.planted import Score
 from harness.model.rate import Rate
+=======
+from harness.model.planted import Fate, Score, percent
+>>>>>>> 628a356 (prove: a test that has caught bugs before is asked earlier)
 
 FILE, ITSELF = "score.json", "itself.json"
 NONE = "no score yet: xdna-harness prove"
@@ -32,6 +40,7 @@ def keep(store: Store, score: Score, version: str) -> None:
         "false_alarms": len(score.false_alarms),
     }
     kept |= {"date": date.today().isoformat(), "kernel": version, "where": score.where, "suite": suite_key()}
+<<<<<<< HEAD
     _write(store, FILE, kept)
 
 
@@ -39,6 +48,20 @@ def _write(store: Store, name: str, data: dict[str, object]) -> None:
     partial = store.root / f".{name}.{os.getpid()}"
     partial.write_text(json.dumps(data, indent=1))
     partial.replace(store.root / name)
+=======
+    kept["caught_by"] = Counter(proof.by for proof in score.of(Fate.CAUGHT))
+    partial = store.root / f".{FILE}.{os.getpid()}"
+    partial.write_text(json.dumps(kept, indent=1))
+    partial.replace(store.root / FILE)
+>>>>>>> 628a356 (prove: a test that has caught bugs before is asked earlier)
+
+
+def catchers(store: Store) -> Counter[str]:
+    """How many bugs each test caught then."""
+    try:
+        return Counter({str(k): int(v) for k, v in json.loads((store.root / FILE).read_text())["caught_by"].items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Counter()
 
 
 def quote(store: Store) -> str:

@@ -8,6 +8,7 @@ OUT/<id>/<variant>   the lane of the driver with the bug
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from harness.control import Control
 from harness.engines.make import BuildFailed
@@ -33,10 +34,20 @@ LIMIT_SECONDS = 150.0
 
 
 class Trial:
-    """A bug, the driver without it, and where to begin. ``name`` of the lane's folder, ``edit`` what Proof wants."""
+    """A bug, the driver without it, and where to begin. ``proven``: how many bugs each test has caught before, ``name``
+    of the lane's folder, ``edit`` what Proof wants."""
 
-    def __init__(self, bug: Planted, control: Control, footprints: Footprints, name: str, edit: str) -> None:
-        self.bug, self.control, self.footprints, self.name, self.edit = bug, control, footprints, name, edit
+    def __init__(
+        self,
+        bug: Planted,
+        control: Control,
+        footprints: Footprints,
+        proven: Mapping[str, int],
+        name: str,
+        edit: str,
+    ) -> None:
+        self.bug, self.control, self.footprints, self.proven = bug, control, footprints, proven
+        self.name, self.edit = name, edit
         self.head: LaneRun | None = None
         self.doubted: list[str] = []
         self.hits: set[str] = set()
@@ -96,7 +107,7 @@ class Trial:
         texts = {edit.file: (self.control.source.path / edit.file).read_text() for edit in self.bug.edits.edits}
         hits = self.footprints.hits(self.footprints.edited(self.bug.edits, texts))
         self.hits = {test for test in hits if test in planned}
-        return [*({FIRST} & planned), *likeliest(sorted(planned - {FIRST}), hits, seconds)]
+        return [*({FIRST} & planned), *likeliest(planned - {FIRST}, hits, seconds, self.proven)]
 
     def _not_caught(self, left: list[str]) -> Proof:
         errors = [r.id for r in self._answers().results if r.outcome is Outcome.ERROR]

@@ -121,7 +121,7 @@ class Bench:
 
     def trial(self) -> Proof:
         found = Footprints({"a.c": frozenset({3})}, {LIKELY: {"a.c": frozenset({3})}})
-        return Trial(BUG, cast(Control, self), found, "head", "key").run()
+        return Trial(BUG, cast(Control, self), found, {}, "head", "key").run()
 
 
 @pytest.fixture(autouse=True)

@@ -54,17 +54,20 @@ def test_an_edit_of_what_another_one_made_has_no_lines() -> None:
 def test_those_that_run_most_come_first_then_the_fastest() -> None:
     hits = FOUND.hits({"a.c": frozenset({3, 4})})
     assert hits == {"quick": 2, "slow": 1}
-    assert likeliest(["other", "slow", "quick", "new"], hits, {"other": 2.0, "new": 1.0}) == [
-        "quick",
-        "slow",
-        "new",
-        "other",
-    ]
+    seconds = {"other": 2.0, "new": 1.0}
+    assert likeliest(["other", "slow", "quick", "new"], hits, seconds, {}) == ["quick", "slow", "new", "other"]
+
+
+def test_a_test_that_has_seen_bugs_before_may_take_longer() -> None:
+    seconds = {"cheap": 0.05, "dear": 1.0}
+    assert likeliest(seconds, {}, seconds, {"dear": 3}) == ["cheap", "dear"]
+    assert likeliest(seconds, {}, seconds, {"dear": 4}) == ["dear", "cheap"]
+    assert likeliest(seconds, {"cheap": 1}, seconds, {"dear": 4}) == ["cheap", "dear"]
 
 
 def test_a_round_has_a_group_for_each_guest() -> None:
     seconds = {"a": 1.0, "b": 3.0, "c": 1.5, "d": 1.0, "e": 9.0}
-    assert next_round("abcde", seconds, 2, 2.0) == [("a", "c"), ("b",)]
+    assert next_round("abcde", seconds, 2, 2.0) == [("a", "c"), ("b",)]  # each costs a little more than its own time
     assert next_round("e", seconds, 2, 2.0) == [("e",)]
     assert next_round("", seconds, 2, 2.0) == []
 
