@@ -10,22 +10,15 @@ from __future__ import annotations
 
 import json
 import os
-<<<<<<< HEAD
-from dataclasses import asdict, dataclass, replace
-=======
 from collections import Counter
->>>>>>> 628a356 (prove: a test that has caught bugs before is asked earlier)
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 
 from harness.answers import suite_key
 from harness.host.store import Store
-<<<<<<< HEAD
 from harness.model.judge import Verdict
-from harness.model.planted import Score
+from harness.model.planted import Fate, Score
 from harness.model.rate import Rate
-=======
-from harness.model.planted import Fate, Score, percent
->>>>>>> 628a356 (prove: a test that has caught bugs before is asked earlier)
 
 FILE, ITSELF = "score.json", "itself.json"
 NONE = "no score yet: xdna-harness prove"
@@ -40,7 +33,7 @@ def keep(store: Store, score: Score, version: str) -> None:
         "false_alarms": len(score.false_alarms),
     }
     kept |= {"date": date.today().isoformat(), "kernel": version, "where": score.where, "suite": suite_key()}
-<<<<<<< HEAD
+    kept["caught_by"] = Counter(proof.by for proof in score.of(Fate.CAUGHT))
     _write(store, FILE, kept)
 
 
@@ -48,12 +41,6 @@ def _write(store: Store, name: str, data: dict[str, object]) -> None:
     partial = store.root / f".{name}.{os.getpid()}"
     partial.write_text(json.dumps(data, indent=1))
     partial.replace(store.root / name)
-=======
-    kept["caught_by"] = Counter(proof.by for proof in score.of(Fate.CAUGHT))
-    partial = store.root / f".{FILE}.{os.getpid()}"
-    partial.write_text(json.dumps(kept, indent=1))
-    partial.replace(store.root / FILE)
->>>>>>> 628a356 (prove: a test that has caught bugs before is asked earlier)
 
 
 def catchers(store: Store) -> Counter[str]:
