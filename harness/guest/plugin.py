@@ -30,6 +30,8 @@ SUITES = {
     "hunt": "hunt",
 }
 """The suites, by the marks of their tests."""
+SLOWER = 5
+"""How much longer a kernel with detectors may take to free what it frees late: an address space waits for SRCU."""
 _FAILURES = (AssertionError, OSError, pytest.fail.Exception)
 
 
@@ -53,12 +55,6 @@ class Order:
     kmemleak: bool = False
     halting: bool = False
     counts: bool = False
-
-    @property
-    def settle_seconds(self) -> float:
-        """How long what the kernel frees late may take. A debug kernel's tests may take five times as long, and so may
-        this: an address space waits for SRCU."""
-        return max(counters.SETTLE_SECONDS, self.limit / 30)
 
     @classmethod
     def read(cls, command: Mapping[str, Any], limit: float) -> Order:
@@ -127,8 +123,8 @@ class Events:
             return (yield)
         finally:
             result = self.current
-            self.counters = counters.settled(before, seconds=self.order.settle_seconds)
             self.armed = detectors.armed()
+            self.counters = counters.settled(before, seconds=counters.SETTLE_SECONDS * (SLOWER if self.armed else 1))
             self.silenced = [name for name, on in armed.items() if on and not self.armed.get(name)]
             self._event(
                 "test-end",
