@@ -35,7 +35,7 @@ PLANTED = {
         "amdxdna_drm_open",
         r"filp->driver_priv = client;",
         r"for (int i = 0; i < 16; i++) if (!__get_free_pages(GFP_KERNEL, 10)) break; \g<0>",
-        "test_e02",
+        "test_e02_wrong",
     ),
     "mm": ("amdxdna_pci_drv.c", "amdxdna_client_cleanup", r"mmdrop\(client->mm\);", "", "test_l03"),
     "fence": ("aie2_ctx.c", "aie2_job_release", r"dma_fence_put\(job->out_fence\);", ";", "test_e33"),
@@ -72,7 +72,7 @@ PLANTED = {
         "amdxdna_drm_open",
         r"filp->driver_priv = client;",
         r"__module_get(THIS_MODULE); \g<0>",
-        "test_e02",
+        "test_e02_wrong",
     ),
     "runtime-pm": (
         "amdxdna_ctx.c",
