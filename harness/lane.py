@@ -221,9 +221,12 @@ class LaneRun:
 
 
 def _cut_short(new: Sequence[Mapping[str, Any]], halting: bool) -> bool:
-    """Whether the guest ended its suite because its last test silenced a detector, or failed."""
-    ends = [event for event in new if event.get("event") == "test-end"]
-    return bool(ends) and (bool(ends[-1].get("silenced")) or (halting and ends[-1].get("outcome") in ("fail", "error")))
+    """Whether the guest ended its suite because its last test silenced a detector, spoiled the guest, or failed."""
+    last = next((event for event in reversed(new) if event.get("event") == "test-end"), None)
+    if last is None:
+        return False
+    failed = last.get("outcome") in ("fail", "error")
+    return bool(last.get("silenced") or last.get("spoiled")) or (halting and failed)
 
 
 def _is_error(event: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
     test-start   boot, attempt, id, kmsg, outside (counters)        the test is LOST from here on until it reports
     test-end     boot, attempt, id, outcome, phase, text, duration, kmsg, counters, outside, measures;
                  disarmed: detectors that were off when it began, silenced: those it switched off;
+                 spoiled: it failed, and its guest is of no use to others;
                  gcov: .gcda files by name (deflated, base64), if the driver counts and each test is asked for it
     lost         boot, attempt, id, outcome (LOST|ERROR), evidence, console   written by the host
     fault        boot, attempt, what                                the emulation, not the kernel, went wrong

@@ -30,6 +30,7 @@ MARKS = (
     "stress: many repetitions, threads or processes; the suite of this name runs them all",
     "long: too long for the default suite, which leaves it out; mark it stress as well",
     "leaves(counter, count): what stays behind and is not the driver's: so much more of a counter is no leak",
+    "spoils: when it fails, the device is of no use to other tests: the rest of them gets a fresh guest",
     "root: needs more than an open file: sysfs, debugfs, modules",
     "enumeration: makes every allocation or message fail, one after the other; a suite of its own",
     "hunt: does a script that the host sends; a suite of its own",

@@ -92,6 +92,7 @@ class Events:
         self.counters: dict[str, int] = {}
         self.armed: dict[str, bool] = {}
         self.silenced: list[str] = []
+        self.spoiled = False
         self.began = 0
 
     def chosen(self, items: list[pytest.Item]) -> list[pytest.Item]:
@@ -126,6 +127,7 @@ class Events:
             self.armed = detectors.armed()
             self.counters = counters.settled(before, seconds=counters.SETTLE_SECONDS * (SLOWER if self.armed else 1))
             self.silenced = [name for name, on in armed.items() if on and not self.armed.get(name)]
+            self.spoiled = result.outcome in ("fail", "error") and any(item.iter_markers("spoils"))
             self._event(
                 "test-end",
                 id=item.nodeid,
@@ -137,6 +139,7 @@ class Events:
                 measures=dict(item.user_properties),
                 disarmed=[name for name, on in armed.items() if not on],
                 silenced=self.silenced,
+                spoiled=self.spoiled,
                 **({"gcov": gcov.counts()} if self.order.counts else {}),
             )
 
@@ -171,7 +174,7 @@ class Events:
     def cut(self) -> bool:
         """Whether the rest of the tests is for a fresh guest."""
         failed = self.current.outcome in ("fail", "error")
-        return (self.order.armed and bool(self.silenced)) or (self.order.halting and failed)
+        return self.spoiled or (self.order.armed and bool(self.silenced)) or (self.order.halting and failed)
 
     def finish(self, status: int, trouble: str) -> None:
         """The last event: pytest's exit status, and why nothing could be collected if so."""

@@ -23,6 +23,7 @@ TRIES = 3
 
 
 @pytest.mark.fw
+@pytest.mark.spoils
 @pytest.mark.modes("sva")  # elsewhere a chunk keeps its address
 @pytest.mark.mode
 def test_e26_chunk_unmapped_while_asleep(open_client: Callable[[], Client], npu: Npu, device: Device) -> None:

@@ -499,6 +499,7 @@ def test_l28_late_context(enumerate_sites: Callable[..., None], npu: Npu) -> Non
     enumerate_sites(LateContext, "aie2_hwctx_init", only="amdxdna_drm_create_hwctx_ioctl")
 
 
+@pytest.mark.spoils
 @pytest.mark.generations("npu4", "npu5", "npu6")
 @pytest.mark.fw
 def test_o27_resume_again(enumerate_sites: Callable[..., None], npu: Npu, device: Device) -> None:

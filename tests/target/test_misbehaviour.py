@@ -217,6 +217,7 @@ def test_l05_context_whose_message_is_lost(
     eventually(lambda: mailboxes() == 1, "the interrupts of the contexts are given back")
 
 
+@pytest.mark.spoils
 # Last, since 7.3 keeps the context's channel, which the next test would find.
 def test_o28_power_level_is_refused(heap: Heap, npu: Npu, variant: Variant) -> None:
     """O28: when the power level for a context cannot be set there is no context, and nothing of it is left.

@@ -61,6 +61,7 @@ def test_o27_known(spoil: Spoil, place: str) -> None:
     spoil(Resuming, place.partition("-")[2], only={place})
 
 
+@pytest.mark.spoils
 @EXPANDING
 def test_o27_resume_again(spoil: Spoil) -> None:
     """O27: the second resume of the same context. 7.3 creates it once more and loses its interrupt for good: no context

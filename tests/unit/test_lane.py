@@ -77,10 +77,11 @@ class ScriptedSession:
             what = self.behave(test)
             if what in ("lost", "npu"):
                 raise SessionLost(KERNEL_GONE if what == "lost" else NPU_GONE)
-            outcome = what if what in ("fail", "skip") else "pass"
+            outcome = {"skip": "skip", "fail": "fail", "spoil": "fail"}.get(what, "pass")
             silenced = ["lockdep"] if what == "silence" else []
-            yield {"event": "test-end", "id": test, "outcome": outcome, "text": "", "silenced": silenced, **common}
-            if (what == "silence" and request.armed) or (what == "fail" and request.halting):
+            end = {"event": "test-end", "id": test, "outcome": outcome, "text": "", **common}
+            yield {**end, "silenced": silenced, "spoiled": what == "spoil"}
+            if (what == "silence" and request.armed) or (what == "fail" and request.halting) or what == "spoil":
                 yield {"event": "suite-end", **common}
                 return
             lost = lost or (LEAK if what == "leak" else "")
@@ -419,6 +420,14 @@ def test_lost_memory_that_nobody_loses_again_is_said_to_be_somebodys(tmp_path: P
     (found,) = [r for r in run.results().results if r.findings]
     assert found.id == TESTS[-1]
     assert "one of these tests lost it, none of them when asked alone" in found.evidence
+
+
+def test_after_a_test_that_spoiled_its_guest_the_rest_gets_a_fresh_one(tmp_path: Path) -> None:
+    lab = Lab(lambda test: "spoil" if test.endswith("_b") else "pass")
+    run = lane(lab, tmp_path)
+    run.run(Cell("head", Variant()))
+    assert lab.boots == 2
+    assert [outcomes(run)[test] for test in TESTS] == [Outcome.PASS, Outcome.FAIL, Outcome.PASS]
 
 
 def test_after_a_failure_the_rest_gets_a_fresh_guest_if_that_is_asked(tmp_path: Path) -> None:
