@@ -135,6 +135,7 @@ def test_l23_unloaded_and_loaded(open_client: Callable[[], Client], npu: Npu, de
     serves(open_client, "after the driver came back")
 
 
+@pytest.mark.spoils
 @pytest.mark.fw
 @pytest.mark.generations("npu4", "npu5", "npu6")
 @pytest.mark.mode
