@@ -29,7 +29,7 @@ LINK = re.compile(r"\[([\w-]+)\]\(([\w-]+)\.md\)")
 ANSWERS = ("confirmed", "refuted", "not shown")
 
 
-def tests() -> set[tuple[str, str]]:
+def suite_tests() -> set[tuple[str, str]]:
     """(file, function) of the suite."""
     return {
         (path.name, node.name)
@@ -62,7 +62,7 @@ def test_a_page_names_tests_that_are_there_and_its_command_finds_them(path: Path
     how = sections(path.read_text())["How to see it"]
     named = set(TEST.findall(how))
     assert named, "no test"
-    assert named <= tests()
+    assert named <= suite_tests()
     files = {name.removesuffix(".py") for name, _ in named}
     words = [word for chosen in COMMAND.findall(how) for word in WORD.findall(chosen) if word not in files]
     assert words, "no command"
@@ -74,7 +74,7 @@ def test_the_table_has_each_page_and_says_what_was_seen() -> None:
     rows = ROW.findall((FOLDER / "README.md").read_text())
     linked = [link[1] for row in rows for link in LINK.findall(row[0])]
     assert sorted(linked) == [path.stem for path in PAGES]
-    there = tests()
+    there = suite_tests()
     for name, _, before, now, test in rows:
         assert before.startswith(ANSWERS), name
         assert now.startswith(ANSWERS), name
