@@ -188,7 +188,7 @@ def test_who_may_not_load_a_driver_is_told(harness: Harness, machine: LabMachine
 def run_and_kill(harness: Harness, machine: LabMachine, tmp_path: Path, victims: str) -> Ran:
     """Kill processes of the lab machine by name while a test runs."""
     ended: list[Ran] = []
-    words = ("--target", "ssh:testhost", "-k", "e01 or e15 or l01")
+    words = ("--target", "ssh:testhost", "-k", "e01 or e15_heap or l01")
     run = threading.Thread(target=lambda: ended.append(harness("run", "--kernel", KERNEL, *words, env=machine.env())))
     run.start()
     there = machine.log_in()
