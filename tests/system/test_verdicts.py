@@ -38,6 +38,14 @@ def measured(ran: Ran, test: str, name: str) -> list[float]:
     return [number["base"]["value"], number["head"]["value"]]
 
 
+def exactly_expected(ran: Ran, found: list[str], without: str) -> None:
+    """The tests of expect.toml, all of them. The lane ``without`` the series has races that a later fix took away, too:
+    a test in which the kernel itself complained there may stand beside them."""
+    assert set(EXPECTED) <= set(found), ran
+    answers = {r["id"]: r for r in ran.report["lanes"][without]["results"] if r["attempt"] == 1}
+    assert [test for test in set(found) - set(EXPECTED) if not answers[test]["findings"]] == [], ran
+
+
 def last_line(ran: Ran) -> str:
     return ran.stdout.strip().splitlines()[-1]
 
@@ -49,7 +57,7 @@ def test_series_on_a_base_without_it_is_good_and_fixes_exactly_what_it_should(
     ran = harness("run", real_series / "expandable-heap.v2.mbox", "--kernel", KERNEL, "--base-patch", reverse)
     assert ran.status == 0, ran
     assert last_line(ran) == f"{ran.out}: GOOD"
-    assert ran.report["fixed"] == sorted(EXPECTED)
+    exactly_expected(ran, ran.report["fixed"], "base")
     assert ran.report["regressed"] == []
     held = measured(ran, "test_idle_client", "shared memory with its first heap")
     assert held == [128, 64], "an idle client that may need 96 MiB"
@@ -64,7 +72,7 @@ def test_taking_the_series_out_is_bad_and_breaks_exactly_the_same(harness: Harne
     ran = harness("run", real_series / "expandable-heap.reverse.patch", "--kernel", KERNEL)
     assert ran.status == 1, ran
     assert last_line(ran) == f"{ran.out}: BAD"
-    assert ran.report["regressed"] == sorted(EXPECTED)
+    exactly_expected(ran, ran.report["regressed"], "head")
 
 
 def test_a_real_series_is_good_and_mends_what_is_known(harness: Harness, real_series: Path) -> None:
