@@ -35,7 +35,7 @@ LEAKS = {
         r"\1",
     ),
 }
-SEEN_BY = "test_e18 or test_e19 or test_l09 or test_e26"
+SEEN_BY = "test_e18_accounting or test_e19 or test_l09 or test_e26_replay_after_autosuspend"
 TOTAL = 5
 PLACES = [(leak, place) for place in (3, 1, 5, 2, 4) for leak in LEAKS]
 ASKED = int(os.environ.get("XDNA_HARNESS_CULPRITS", "1"))
