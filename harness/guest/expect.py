@@ -8,11 +8,15 @@ drivers without the series too, and its verdict there must be a test's own, not 
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from harness.drm.device import Device
+
+PATIENCE_SECONDS = 20.0 if os.path.exists("/proc/lockdep_stats") else 5.0
+"""What a kernel may take for what it does by and by; one that watches its locks is slow under emulation."""
 
 
 def name_of(number: int | None) -> str:
@@ -52,8 +56,8 @@ def falls_asleep(device: Device) -> None:
         raise AssertionError(f"the idle device does not suspend: {error}") from error
 
 
-def eventually(condition: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
-    """``condition`` must become true within ``timeout`` seconds; a debug kernel under emulation is slow."""
+def eventually(condition: Callable[[], bool], what: str, timeout: float = PATIENCE_SECONDS) -> None:
+    """``condition`` must become true within ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
