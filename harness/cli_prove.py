@@ -75,7 +75,10 @@ def _false_alarms(job: Job, times: int, out: Path | None) -> int:
     from harness.run import Run
 
     folder, store = out or Path("runs") / f"itself-{datetime.now():%Y-%m-%d-%H%M%S}", Store()
-    found = against_itself(job, times, folder, store, lambda asked, where: Run(asked, where, store).execute())
+    try:
+        found = against_itself(job, times, folder, store, lambda asked, where: Run(asked, where, store).execute())
+    except BrokenPipeError as error:
+        raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
     click.echo(f"false alarms: {found}")
     return 1 if found.bad else 3 if found.unknown else 0
 

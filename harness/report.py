@@ -83,7 +83,7 @@ def derive(run: Path) -> Report:
         proofs=fail_to_pass(base, series) if base is not None else {},
         key=_key(run, events),
         command=command(job),
-        message_id=str(about.get("message_id") or ""),
+        message_id=str(about.get("message_id") or "").strip("<>"),
     )
 
 

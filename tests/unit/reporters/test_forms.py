@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from kcidb_io.schema import LATEST
 
+from harness import cli
 from harness.model.blame import Culprit
 from harness.model.judge import ATTEMPTS, LaneResults, judge
 from harness.model.measures import Number
@@ -71,6 +72,10 @@ def good() -> Report:
 @pytest.fixture
 def unknown() -> Report:
     return report({"test_a": P}, {"test_a": E})
+
+
+def test_the_command_line_offers_every_form() -> None:
+    assert tuple(FORMS) == cli.FORMS
 
 
 @pytest.mark.parametrize("form", FORMS)
