@@ -128,10 +128,10 @@ def test_an_edit_is_on_every_lane(harness: Harness, plant: Plant, tmp_path: Path
         'title = "heap usage is never given back"\n[[edit]]\nfunction = "amdxdna_gem_heap_free"\n'
         f'file = "{DRIVER}/amdxdna_gem.c"\nreplace = \'client->heap_usage -= abo->mem\\.size;\'\nby = ""\n'
     )
-    words = ("--kernel", KERNEL, "-k", "test_e18", "--edit", edit)
+    words = ("--kernel", KERNEL, "-k", "test_e18_accounting", "--edit", edit)
     alone = harness("run", *words)
     assert alone.status == 1, alone
     assert "forget-usage, on every lane: heap usage is never given back" in alone.stdout
     both = harness("run", plant("harmless", HARMLESS), *words)
     assert both.report["regressed"] == [], both
-    assert {r["outcome"] for r in both.report["lanes"]["base"]["results"] if "test_e18" in r["id"]} == {"FAIL"}
+    assert {r["outcome"] for r in both.report["lanes"]["base"]["results"] if "test_e18_accounting" in r["id"]} == {"FAIL"}
