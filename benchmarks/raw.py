@@ -16,6 +16,8 @@ from harness.host.vm import Machine, Sockets, qemu_argv
 
 JOBS = f"-j{os.cpu_count()}"
 DRIVER = "drivers/accel/amdxdna"
+# In the order in which they need each other.
+MODULES = ("drivers/gpu/drm/drm_shmem_helper.ko", "drivers/gpu/drm/scheduler/gpu-sched.ko", f"{DRIVER}/amdxdna.ko")
 BOOT_SECONDS = 600
 # What virtme-ng mounts the host's files with; all else of the configuration is ours.
 VIRTME_SYMBOLS = (
@@ -77,10 +79,35 @@ class Virtme:
         command([self.program, "--build"], self.tree)
 
     def boot(self) -> None:
-        """Boot the kernel and load the driver, which finds no NPU."""
-        load = f"insmod {DRIVER}/amdxdna.ko; uname -r"
-        words = [self.program, "--run", ".", "--force-9p", "--qemu", str(self.qemu), "--memory", "2G", "--cpus", "2"]
+        """Boot the kernel and load the driver, which finds no NPU.
+
+        Without udev in the guest virtme-ng finds no port for the words of what it runs, which then go to the console
+        and are seen with --verbose only.
+        """
+        load = " && ".join([*(f"insmod {module}" for module in MODULES), "echo loaded into $(uname -r)"])
+        words = [
+            self.program,
+            "--verbose",
+            "--run",
+            ".",
+            "--force-9p",
+            "--qemu",
+            str(self.qemu),
+            "--memory",
+            "2G",
+            "--cpus",
+            "2",
+        ]
         words += ["--user", "root", *([] if self.kvm else ["--disable-kvm"]), "--exec", load]
-        said = command(words, self.tree)
-        if not said.strip():
-            raise RuntimeError(f"virtme-ng booted nothing: {shlex.join(words)}")
+        done = subprocess.run(
+            words,
+            cwd=self.tree,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=BOOT_SECONDS,
+            check=False,
+        )
+        # Its status is 255 without such a port, whatever the guest did.
+        if "loaded into " not in done.stdout + done.stderr:
+            raise RuntimeError(f"virtme-ng loaded no driver: {shlex.join(words)}\n{done.stderr[-2000:]}")

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from harness.errors import UsageError
 from harness.job import Job, SeriesKnowledge
 from harness.model.edit import Edits
-from harness.model.judge import LaneResults, suspects, wants_more
+from harness.model.judge import LaneResults, improvements, suspects, wants_more
+from harness.model.result import Result
 from harness.model.series import Patch, Series
 from harness.model.tree import Source
 from harness.model.variant import Variant
@@ -142,19 +143,27 @@ def check_job(job: Job) -> None:
         raise UsageError("--base and --base-patch exclude each other", hint="--base-patch makes the base from --kernel")
 
 
-def repetitions(
-    base: LaneResults, others: Mapping[str, LaneResults], variant: Variant, attempt: int, most: int
+def repetitions(base: LaneResults, head: LaneResults, variant: Variant, attempt: int, most: int) -> list[Cell]:
+    """The cells of attempt ``attempt`` (2 to ``most``): each suspect, and each improvement, on each lane that still has
+    to answer it."""
+    return _again((*suspects(base, head), *improvements(base, head)), base, head, variant, attempt, most)
+
+
+def confirmations(base: LaneResults, head: LaneResults, variant: Variant, attempt: int, most: int) -> list[Cell]:
+    """The same of improvements alone."""
+    return _again(improvements(base, head), base, head, variant, attempt, most)
+
+
+def _again(
+    tests: Sequence[str], base: LaneResults, head: LaneResults, variant: Variant, attempt: int, most: int
 ) -> list[Cell]:
-    """The cells of attempt ``attempt`` (2 to ``most``): each suspect on each lane that still has to answer it."""
-    if attempt > most:
-        return []
-    wanted: dict[str, dict[str, None]] = {}
-    old = base.by_id()
-    for lane, results in others.items():
-        new = results.by_id()
-        for test in suspects(base, results):
-            for name, answers in ((BASE, old), (lane, new)):
-                enough = len(answers.get(test, [])) >= attempt
-                if not enough and wants_more("base" if name == BASE else "head", old.get(test, []), new.get(test, [])):
-                    wanted.setdefault(name, {})[test] = None
-    return [Cell(lane, variant, attempt, tuple(tests)) for lane, tests in wanted.items()]
+    lanes = {BASE: base.by_id(), HEAD: head.by_id()} if attempt <= most else {}
+    wanted = {
+        lane: tuple(test for test in tests if len(answers.get(test, ())) < attempt and _wanted(lane, test, lanes))
+        for lane, answers in lanes.items()
+    }
+    return [Cell(lane, variant, attempt, asked) for lane, asked in wanted.items() if asked]
+
+
+def _wanted(lane: str, test: str, lanes: Mapping[str, Mapping[str, Sequence[Result]]]) -> bool:
+    return wants_more(lane, lanes[BASE].get(test, ()), lanes[HEAD].get(test, ()))

@@ -35,7 +35,7 @@ from harness.model.kernel import Module
 from harness.model.report import Report
 from harness.model.series import Series
 from harness.model.session import Start
-from harness.plan import BASE, HEAD, PREFIX, Cell, Plan, check_job, is_merged, plan, repetitions, without
+from harness.plan import BASE, HEAD, PREFIX, Cell, Plan, check_job, confirmations, is_merged, plan, repetitions, without
 from harness.pool import run_cells
 from harness.report import RUN_RECORDS, derive, lane_results
 from harness.starts import Opener
@@ -267,12 +267,13 @@ class Run:
                 names = {HEAD if p is series[-1] else f"{PREFIX}{p.number}": p for p in series}
                 asked = questions(seen[BASE], names, attempt)
                 cells = [Cell(lane, variant, attempt, tests) for lane, tests in asked.items() if lane in self.lanes]
+                cells += confirmations(seen[BASE], seen[HEAD], variant, attempt, self.job.attempts)
             else:
-                cells = repetitions(seen[BASE], {HEAD: seen[HEAD]}, variant, attempt, self.job.attempts)
+                cells = repetitions(seen[BASE], seen[HEAD], variant, attempt, self.job.attempts)
             if not cells:
                 break
             tests = {test for cell in cells for test in cell.tests or ()}
-            say(f"{len(tests)} test(s) look worse: asking again in fresh guests, attempt {attempt}")
+            say(f"{len(tests)} test(s) have changed: asking again in fresh guests, attempt {attempt}")
             self._run(cells)
 
     def _take_out(self, todo: Plan) -> None:

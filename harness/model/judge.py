@@ -13,6 +13,9 @@ Pure. The rules, per (variant, test), in this order:
 
 A worse result is repeated, up to ATTEMPTS times, in fresh guests on both lanes: base never and head at least CONFIRM
 times is confirmed; head only once is suspect (UNKNOWN); base too is flaky: reported, not hidden, not blamed.
+
+A better result changes no verdict, but somebody may be thanked for it: it is asked until it was seen CONFIRM times on
+both lanes. One answer to the contrary makes it flaky.
 """
 
 from __future__ import annotations
@@ -78,6 +81,11 @@ class Comparison:
     head: tuple[Result, ...]
     reason: str = ""
 
+    @property
+    def mended(self) -> bool:
+        """FIXED, and seen as often as a claim needs: what was asked once may have been luck."""
+        return self.change is Change.FIXED and all(_answered(lane) >= CONFIRM for lane in (self.base, self.head))
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -119,14 +127,37 @@ def suspects(base: LaneResults, head: LaneResults) -> list[str]:
     ]
 
 
-def wants_more(lane: str, base: Sequence[Result], head: Sequence[Result]) -> bool:
-    """Whether a suspect still has to be asked again on ``lane`` ("base" or "head").
+def improvements(base: LaneResults, head: LaneResults) -> list[str]:
+    """The tests whose first answer is better on head. Stages are not repeated."""
+    old = base.by_id()
+    new = {test: answers[0] for test, answers in head.by_id().items() if test in old and not answers[0].is_stage}
+    return [test for test, answer in new.items() if _better(old[test][0], answer)]
 
-    Head is asked until it was worse CONFIRM times, base until it was as bad once, both at most ATTEMPTS times.
+
+def _better(base: Result, head: Result) -> bool:
+    return base.outcome is not Outcome.SKIP and _well(head) and bool(worse(head, base))
+
+
+def _well(result: Result) -> bool:
+    """Passed by itself, not because its failure is known."""
+    return result.outcome is Outcome.PASS and not result.known
+
+
+def _answered(results: Sequence[Result]) -> int:
+    return sum(result.outcome is not Outcome.ERROR for result in results)
+
+
+def wants_more(lane: str, base: Sequence[Result], head: Sequence[Result]) -> bool:
+    """Whether a suspect, or an improvement, still has to be asked again on ``lane`` ("base" or "head").
+
+    Head is asked until it was worse CONFIRM times, base until it was as bad once, both at most ATTEMPTS times; an
+    improvement until both answered CONFIRM times, or one to the contrary.
     """
     answers = base if lane == "base" else head
     if len(answers) >= ATTEMPTS or any(r.outcome is Outcome.ERROR for r in answers):
         return False
+    if base and head and _better(base[0], head[0]):
+        return len(answers) < CONFIRM and not _contradicted(base, head)
     if lane == "head":
         return len(_bad_heads(base, head)) < CONFIRM
     return not _bad_bases(base, head)
@@ -163,11 +194,21 @@ def _compare(test: str, base: Sequence[Result], head: Sequence[Result], head_bro
     assert first_head is not None
     if first_base.outcome is Outcome.SKIP and first_head.outcome in (Outcome.FAIL, Outcome.LOST):
         return call(Change.UNANSWERED, f"skipped on base, {first_head.outcome} on head: no control, no claim")
-    better = worse(first_head, first_base)
-    passed = first_head.outcome is Outcome.PASS and not first_head.known
-    if better and passed and first_base.outcome is not Outcome.SKIP:
-        return call(Change.FIXED, f"{first_base.outcome} on base, {first_head.outcome} on head")
-    return call(Change.SAME)
+    if not _better(first_base, first_head):
+        return call(Change.SAME)
+    reason = f"{first_base.outcome} on base, {first_head.outcome} on head"
+    if first_base.is_stage:
+        return call(Change.FIXED, reason)
+    before, after = sum(not _well(b) for b in base), sum(not _well(h) for h in head)
+    counts = f"base {before} of {len(base)}, head {after} of {len(head)}"
+    if _contradicted(base, head):
+        return call(Change.FLAKY, f"{reason} at first, but not always: failed on {counts}")
+    return call(Change.FIXED, f"{reason}: failed on {counts}")
+
+
+def _contradicted(base: Sequence[Result], head: Sequence[Result]) -> bool:
+    """Whether an improvement was seen to be none: base did well, or head did not."""
+    return any(map(_well, base)) or any(not _well(h) for h in head if h.outcome is not Outcome.ERROR)
 
 
 def _confirm(test: str, base: Sequence[Result], head: Sequence[Result], reason: str) -> Comparison:

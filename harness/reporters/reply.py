@@ -50,9 +50,10 @@ def render(report: Report, who: str = "") -> str:
 
 
 def tested(report: Report) -> bool:
-    """Whether a Tested-by says something: lines that the series changes were run, and tests failed before and pass."""
+    """Whether a Tested-by says something: lines that the series changes were run, and tests failed before and pass,
+    each as often as a claim needs."""
     ran = report.own_lines is not None and report.own_lines.run > 0
-    return report.verdict is Verdict.GOOD and ran and bool(report.ids(Change.FIXED))
+    return report.verdict is Verdict.GOOD and ran and any(c.mended for c in report.judgement.comparisons)
 
 
 def _worse(report: Report) -> list[Comparison]:

@@ -134,4 +134,6 @@ def test_an_edit_is_on_every_lane(harness: Harness, plant: Plant, tmp_path: Path
     assert "forget-usage, on every lane: heap usage is never given back" in alone.stdout
     both = harness("run", plant("harmless", HARMLESS), *words)
     assert both.report["regressed"] == [], both
-    assert {r["outcome"] for r in both.report["lanes"]["base"]["results"] if "test_e18_accounting" in r["id"]} == {"FAIL"}
+    assert {r["outcome"] for r in both.report["lanes"]["base"]["results"] if "test_e18_accounting" in r["id"]} == {
+        "FAIL"
+    }

@@ -17,6 +17,7 @@ from harness.model.variant import Variant
 from harness.plan import (
     Cell,
     check_job,
+    confirmations,
     first_cells,
     is_merged,
     longest_first,
@@ -92,28 +93,24 @@ def test_repetitions_ask_each_lane_what_it_still_owes() -> None:
     base = LaneResults((Result(test, Outcome.PASS),))
     head = LaneResults((Result(test, Outcome.FAIL),))
     variant = Variant()
-    assert repetitions(base, {"head": head}, variant, 2, 5) == [
+    assert repetitions(base, head, variant, 2, 5) == [
         Cell("base", variant, 2, (test,)),
         Cell("head", variant, 2, (test,)),
     ]
     head = LaneResults((Result(test, Outcome.FAIL), Result(test, Outcome.FAIL, attempt=2)))
     base = LaneResults((Result(test, Outcome.PASS), Result(test, Outcome.PASS, attempt=2)))
-    assert repetitions(base, {"head": head}, variant, 3, 5) == [Cell("base", variant, 3, (test,))]
-    assert repetitions(base, {"head": head}, variant, 6, 5) == []
-    assert repetitions(base, {"head": base}, variant, 3, 5) == []
+    assert repetitions(base, head, variant, 3, 5) == [Cell("base", variant, 3, (test,))]
+    assert repetitions(base, head, variant, 6, 5) == []
+    assert repetitions(base, base, variant, 3, 5) == []
 
 
-def test_every_lane_that_looks_worse_is_asked_again() -> None:
+def test_what_looks_better_is_asked_again_too() -> None:
     one, other = "test_x.py::test_a", "test_x.py::test_b"
-    base = LaneResults((Result(one, Outcome.PASS), Result(other, Outcome.PASS)))
-    early = LaneResults((Result(one, Outcome.FAIL), Result(other, Outcome.PASS)))
-    head = LaneResults((Result(one, Outcome.FAIL), Result(other, Outcome.FAIL)))
-    cells = repetitions(base, {"patch-1": early, "head": head}, Variant(), 2, 5)
-    assert {cell.lane: set(cell.tests or ()) for cell in cells} == {
-        "base": {one, other},
-        "patch-1": {one},
-        "head": {one, other},
-    }
+    base = LaneResults((Result(one, Outcome.PASS), Result(other, Outcome.FAIL)))
+    head = LaneResults((Result(one, Outcome.FAIL), Result(other, Outcome.PASS)))
+    lanes = Cell("base", Variant(), 2, (one, other)), Cell("head", Variant(), 2, (one, other))
+    assert repetitions(base, head, Variant(), 2, 5) == list(lanes)
+    assert [cell.tests for cell in confirmations(base, head, Variant(), 2, 5)] == [(other,), (other,)]
 
 
 def test_each_file_of_the_suite_gets_guests_of_its_own_where_these_are_cheap() -> None:

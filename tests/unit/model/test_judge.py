@@ -11,9 +11,11 @@ from harness.model.finding import Finding, Kind
 from harness.model.judge import (
     ATTEMPTS,
     Change,
+    Comparison,
     Judgement,
     LaneResults,
     Verdict,
+    improvements,
     judge,
     judge_alone,
     overall,
@@ -43,6 +45,11 @@ def lane(*outcomes: Outcome, other: Outcome | None = P, stages: list[Result] | N
 
 def change(judgement: Judgement, test: str = T) -> Change:
     return next(c.change for c in judgement.comparisons if c.id == test)
+
+
+def compared(base: LaneResults, head: LaneResults) -> Comparison:
+    """Test T."""
+    return next(c for c in judge(base, head).comparisons if c.id == T)
 
 
 def test_rule_1_base_failed_a_stage_is_unknown() -> None:
@@ -161,6 +168,33 @@ def test_wrong_draft_a_failing_test_now_panics_is_good() -> None:
 def test_nothing_passed_shows_nothing() -> None:
     judged = judge(lane(S, other=S), lane(S, other=S))
     assert judged.verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("old", [F, L])
+def test_a_better_result_is_asked_until_it_was_seen_twice_on_both_lanes(old: Outcome) -> None:
+    bad, good = Result(T, old), Result(T, P)
+    assert improvements(lane(old), lane(P)) == [T]
+    assert wants_more("base", [bad], [good])
+    assert wants_more("head", [bad], [good])
+    assert not wants_more("head", [bad], [good, good])
+    assert not wants_more("base", [bad, good], [good])  # base did well, too: nothing to thank for
+    assert not wants_more("head", [bad, Result(T, E)], [good, Result(T, E)])
+    once, twice = compared(lane(old), lane(P)), compared(lane(old, old), lane(P, P))
+    assert (once.change, once.mended) == (Change.FIXED, False)
+    assert (twice.change, twice.mended) == (Change.FIXED, True)
+    assert not compared(lane(old, E), lane(P, P)).mended  # an answer of ours is none
+
+
+@pytest.mark.parametrize(("old", "new"), [((F, P), (P, P)), ((F, F), (P, F)), ((F, F), (P, L))])
+def test_what_is_not_always_better_is_flaky_and_changes_no_verdict(
+    old: tuple[Outcome, ...], new: tuple[Outcome, ...]
+) -> None:
+    judged = judge(lane(*old, other=P), lane(*new, other=P))
+    assert (judged.verdict, change(judged)) == (Verdict.GOOD, Change.FLAKY)
+
+
+def test_a_better_stage_is_not_asked_again() -> None:
+    assert improvements(LaneResults((Result("stage/boot", L),)), LaneResults((Result("stage/boot", P),))) == []
 
 
 def test_suspects_are_what_is_asked_again_and_stages_are_not() -> None:
