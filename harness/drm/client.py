@@ -21,6 +21,7 @@ from harness.drm.structs import Array, BoType, HwctxParam, Info
 
 _WAIT_ALL = 1 << 0
 _WAIT_FOR_SUBMIT = 1 << 1
+_STATE_BYTES = 8
 _O_CLOEXEC_RDWR = os.O_CLOEXEC | os.O_RDWR
 TILES_PER_COLUMN = 4
 
@@ -254,6 +255,12 @@ class Client:
         request = structs.GetInfo(param=what, buffer_size=size, buffer=ctypes.addressof(buffer))
         ioctl.call(self.fd, ioctl.GET_INFO, request)
         return buffer.raw[: min(size, int(request.buffer_size))]
+
+    def set_state(self, what: structs.State, value: int) -> None:
+        """SET_STATE (root only): a power mode, or a switch that is 0 or 1."""
+        buffer = ctypes.create_string_buffer(bytes([value]), _STATE_BYTES)
+        request = structs.SetState(param=what, buffer_size=_STATE_BYTES, buffer=ctypes.addressof(buffer))
+        ioctl.call(self.fd, ioctl.SET_STATE, request)
 
     def get_array(self, what: Array, element: bytes, count: int = 1) -> list[bytes]:
         """GET_ARRAY: up to ``count`` elements as large as ``element``, which also carries the question."""

@@ -52,6 +52,14 @@ class Array(IntEnum):
     BO_USAGE = 6
 
 
+class State(IntEnum):
+    """enum amdxdna_drm_set_param, for SET_STATE."""
+
+    POWER_MODE = 0
+    FORCE_PREEMPT = 3
+    FRAME_BOUNDARY_PREEMPT = 4
+
+
 class HwctxParam(IntEnum):
     """enum amdxdna_drm_config_hwctx_param."""
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
+from harness.drm import structs
 from harness.drm.client import Client
 from harness.drm.command import State
 from harness.drm.device import Device
 from harness.drm.heap import CHUNK, DEVICE_BASE, Heap
-from harness.drm.structs import Array, HwctxEntry, Info
+from harness.drm.structs import SYNC_FROM_DEVICE, Array, HwctxEntry, Info
 from harness.guest.counters import pinned_pages
 from harness.guest.faults import EACH
 from harness.guest.program import Program
@@ -22,6 +23,7 @@ from harness.guest.worker import Worker
 _ALLOCATED = ("heap-alloc", "internal-alloc", "external-alloc")
 _STATUS_BYTES = 4096
 _TELEMETRY_BYTES = 4096
+_DEBUG_BYTES = 4096
 _ERRNO = {State.ERROR: errno.EINVAL, State.ABORT: errno.EINVAL, State.TIMEOUT: errno.ETIME}
 """What a call would say of a command that ended so. Any other state but COMPLETED: it was never run (EPIPE)."""
 
@@ -31,6 +33,8 @@ class Scenario:
 
     untold: ClassVar[frozenset[str]] = frozenset()
     """Messages to firmware of whose fate the call does not tell, since it cannot, or need not."""
+    unanswered: ClassVar[int] = errno.ETIME
+    """What the call says when firmware never answers."""
     only: ClassVar[frozenset[str]] = frozenset()
     """Of its messages only these are asked about; empty: all."""
 
@@ -179,6 +183,58 @@ class Hanging(Submitting):
 
     def works(self) -> None:
         run(Worker(self.heap))
+
+
+class Attaching(Scenario):
+    """A debug buffer for a context: a command of the driver's own, which ends like a user's."""
+
+    unanswered = errno.EINVAL
+
+    def prepare(self) -> None:
+        self.heap.add_chunk()
+        self.worker = Worker(self.heap)
+        self.bo = self.heap.create_dev(_DEBUG_BYTES)
+
+    def act(self) -> None:
+        self.client.attach_debug_bo(self.worker.context, self.bo)
+
+    def works(self) -> None:
+        self.client.sync_bo(self.bo, 0, _DEBUG_BYTES, SYNC_FROM_DEVICE)
+
+
+class Syncing(Attaching):
+    """Firmware fills the debug buffer."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        super().act()
+
+    def act(self) -> None:
+        super().works()
+
+
+class Detaching(Attaching):
+    """The debug buffer is taken away; another can be attached then."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        super().act()
+
+    def act(self) -> None:
+        self.client.detach_debug_bo(self.worker.context, self.bo)
+
+    def works(self) -> None:
+        super().act()
+
+
+class Switching(Scenario):
+    """SET_STATE: where commands may be interrupted, as it is when firmware starts."""
+
+    def prepare(self) -> None:
+        self.client.contexts_alive()
+
+    def act(self) -> None:
+        self.client.set_state(structs.State.FRAME_BOUNDARY_PREEMPT, 0)
 
 
 class Destroying(Scenario):

@@ -95,14 +95,15 @@ def place(message: Message, way: Way) -> str:
     return f"{message.name}-{way.name}"
 
 
-def judge(message: Message, way: Way, untold: Collection[str], error: int | None) -> Iterator[str]:
-    """What is wrong with a call that ended with ``error`` (None: success)."""
-    if message.name in untold:
+def judge(message: Message, way: Way, kind: type[Scenario], error: int | None) -> Iterator[str]:
+    """What is wrong with a call of this kind that ended with ``error`` (None: success)."""
+    if message.name in kind.untold:
         return
+    right = kind.unanswered if way.waits else way.errno
     if error is None and not way.harmless:
-        yield f"success instead of {name_of(way.errno)}"
-    elif error not in (None, way.errno):
-        yield f"{name_of(error)} instead of {name_of(way.errno)}"
+        yield f"success instead of {name_of(right)}"
+    elif error not in (None, right):
+        yield f"{name_of(error)} instead of {name_of(right)}"
 
 
 class Sweep:
@@ -151,7 +152,7 @@ class Sweep:
             took = time.monotonic() - started
             self.npu.reset()
             assert any(_spoiled(entry) for entry in select(self._log(), [message.name])), f"{message} was not spoiled"
-            wrong += judge(message, self.way, self.kind.untold, error)
+            wrong += judge(message, self.way, self.kind, error)
             if took > LIMIT_SECONDS:
                 wrong.append(f"only after {took:.0f} s")
             if error is not None and scenario.accounting() != before:

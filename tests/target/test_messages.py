@@ -10,15 +10,19 @@ from collections.abc import Callable
 import pytest
 
 from harness.guest.scenario import (
+    Attaching,
     Closing,
     Configuring,
     Contexts,
     Destroying,
+    Detaching,
     ExpandedContext,
     Expanding,
     Running,
     Scenario,
     Status,
+    Switching,
+    Syncing,
     Telemetry,
 )
 from harness.guest.spoiled import WAYS
@@ -63,6 +67,20 @@ def test_o25_exec_cmd(spoil: Spoil, way: str) -> None:
 def test_l05_destroy_hwctx(spoil: Spoil, kind: type[Scenario], way: str) -> None:
     """L05: the end of a context.  Source: aie2_message.c, aie2_destroy_context()."""
     spoil(kind, way)
+
+
+@each_way
+@pytest.mark.modes("sva", "force-iova")  # SYNC_BO refuses carveout memory
+@pytest.mark.parametrize("kind", [Attaching, Syncing, Detaching], ids=["attach", "sync", "detach"])
+def test_l19_debug_buffer(spoil: Spoil, kind: type[Scenario], way: str) -> None:
+    """L19: CONFIG_DEBUG_BO and SYNC_BO.  Source: aie2_ctx.c, aie2_sched_drvcmd_resp_handler()."""
+    spoil(kind, way)
+
+
+@each_way
+def test_o26_set_state(spoil: Spoil, way: str) -> None:
+    """O26: SET_STATE.  Source: aie2_pci.c, aie2_set_preempt_state()."""
+    spoil(Switching, way)
 
 
 @each_way

@@ -19,7 +19,7 @@ from harness.drm.client import Client
 from harness.drm.device import Device
 from harness.drm.heap import CHUNK, MAX_HEAP, MIB, Heap
 from harness.drm.structs import BoType
-from harness.guest.child import in_child
+from harness.guest.child import in_child, in_children
 from harness.guest.counters import pinned_pages, shared_memory
 from harness.guest.expect import eventually, name_of, works
 
@@ -27,6 +27,7 @@ EXPANDING = pytest.mark.generations("npu4", "npu5", "npu6")
 SHARED_MEMORY = pytest.mark.modes("sva", "force-iova")
 """Where buffers are shared memory, which the system counts; carveout memory it does not."""
 RACE_SECONDS = 2.0
+PROCESSES = 3
 SIZE = 8 * MIB
 
 
@@ -147,6 +148,29 @@ def test_l26_counts_never_underflow(client: Client) -> None:
         thread.join()
     assert not trouble, trouble[:3]
     assert client.usage().total == 0
+
+
+@pytest.mark.stress
+def test_l26_processes_on_one_file(heap: Heap) -> None:
+    """L26: processes that inherited one file create and close DEV BOs in it at the same time: none gets what another
+    has, and the heap is whole in the end. Threads of Python's are seldom in the driver together.
+
+    Source: amdxdna_gem.c, amdxdna_gem_heap_alloc(), amdxdna_gem_heap_free(), mm_lock.
+    """
+    with works("first chunk"):
+        heap.add_chunk()
+    stop = time.monotonic() + 2 * RACE_SECONDS
+
+    def churn() -> None:
+        while time.monotonic() < stop:
+            mine = [heap.create_dev(4096) for _ in range(200)]
+            for handle in mine:
+                heap.client.close_bo(handle)
+
+    in_children([churn] * PROCESSES)
+    assert heap.client.usage().heap == 0
+    with works("a DEV BO as large as the heap"):
+        heap.create_dev(CHUNK)
 
 
 @EXPANDING

@@ -6,8 +6,13 @@ from typing import Any
 
 import pytest
 
+from harness.guest.scenario import Attaching, Configuring, Scenario
 from harness.guest.spoiled import WAYS, Message, chosen, judge, messages, place
 from harness.npu.script import parse_rule
+
+
+class Untold(Configuring):
+    untold = frozenset({"CONFIG_CU"})
 
 
 def entry(name: str, action: str = "answered") -> dict[str, Any]:
@@ -44,12 +49,13 @@ def test_the_npu_takes_every_rule(way: str, kept: bool) -> None:
 
 def test_a_success_that_hides_a_refusal_is_wrong() -> None:
     message = Message("CONFIG_CU", 0)
-    assert list(judge(message, WAYS["refused"], (), None)) == ["success instead of EINVAL"]
-    assert list(judge(message, WAYS["never"], (), errno.EINVAL)) == ["EINVAL instead of ETIME"]
-    assert list(judge(message, WAYS["never"], (), errno.ETIME)) == []
-    assert list(judge(message, WAYS["garbage"], (), None)) == []
-    assert list(judge(message, WAYS["late"], (), errno.EINVAL)) == ["EINVAL instead of ETIME"]
-    assert list(judge(message, WAYS["refused"], {"CONFIG_CU"}, None)) == []
+    assert list(judge(message, WAYS["refused"], Scenario, None)) == ["success instead of EINVAL"]
+    assert list(judge(message, WAYS["never"], Scenario, errno.EINVAL)) == ["EINVAL instead of ETIME"]
+    assert list(judge(message, WAYS["never"], Scenario, errno.ETIME)) == []
+    assert list(judge(message, WAYS["garbage"], Scenario, None)) == []
+    assert list(judge(message, WAYS["never"], Attaching, errno.EINVAL)) == []
+    assert list(judge(message, WAYS["late"], Scenario, errno.EINVAL)) == ["EINVAL instead of ETIME"]
+    assert list(judge(message, WAYS["refused"], Untold, None)) == []
 
 
 def test_a_place_has_the_messages_name_and_the_way() -> None:
