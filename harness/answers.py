@@ -33,7 +33,6 @@ STAGES = ("stage/boot", "stage/probe")
 
 def key(job: Job, module: Module, machine: Machine) -> str:
     """Everything that the answers depend on: kernel, driver, machine, NPU, suite and agent, and what is asked."""
-    package = data_folder("harness")
     asked = (job.suite, job.select, job.quick, job.test_seconds, job.kmemleak)
     return key_of(
         recipe=RECIPE,
@@ -42,17 +41,16 @@ def key(job: Job, module: Module, machine: Machine) -> str:
         machine=machine.saved_line(),
         variant=job.variant.name,
         npu=npu_code(),
-        suite=[hash_tree(data_folder("tests/target"), f"*{kind}") for kind in (".py", ".json")],
-        leaves=[hash_tree(package / leaf, "*.py") for leaf in ("guest", "drm")],
+        suite=suite_key(),
         asked=asked,
     )
 
 
 def suite_key() -> str:
-    """A hash of the tests and of what runs them."""
+    """A hash of the tests, the traces that they replay, and what runs them."""
     package = data_folder("harness")
-    leaves = [hash_tree(package / leaf, "*.py") for leaf in ("guest", "drm")]
-    return key_of(tests=hash_tree(data_folder("tests/target"), "*.py"), leaves=leaves)
+    tests = [hash_tree(data_folder("tests/target"), f"*{kind}") for kind in (".py", ".json")]
+    return key_of(tests=tests, leaves=[hash_tree(package / leaf, "*.py") for leaf in ("guest", "drm")])
 
 
 def find(store: Store, name: str) -> tuple[list[dict[str, Any]], str] | None:

@@ -248,3 +248,18 @@ def write_job(job: Job) -> str:
     return "# resolved job: 'xdna-harness run --job' on this file repeats the run\n" + tomli_w.dumps(
         job.model_dump(mode="json")
     )
+
+
+def claim(job: Job, folder: Path, what: str) -> bool:
+    """Make ``folder`` the home of ``job``; whether it was that already. UsageError: it holds another ``what`` ("run"),
+    or something else."""
+    path, text = folder / "job.toml", write_job(job)
+    if path.exists():
+        if path.read_text() != text:
+            raise UsageError(f"{folder} holds another {what}", hint="name another --out, or delete that folder")
+        return True
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty and holds no {what}", hint="name another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return False

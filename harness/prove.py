@@ -23,7 +23,7 @@ from harness.host.recorder import Recorder
 from harness.host.sandbox import Sandbox
 from harness.host.sources import resolve
 from harness.host.store import Store, key_of
-from harness.job import Job, write_job
+from harness.job import Job, claim
 from harness.log import say, step
 from harness.model.footprint import Footprints
 from harness.model.planted import Fate, Planted, Proof, Score
@@ -52,7 +52,7 @@ class Prove:
         self.check(job)
         self.job, self.bugs, self.out, self.store = job, bugs, out, store
         self.whole = whole and not job.select and not job.quick
-        self._claim()
+        claim(job, out, "proof")
         self.records = Recorder(out / RECORDS)
 
     @staticmethod
@@ -60,16 +60,6 @@ class Prove:
         """Refuse what cannot be meant."""
         if job.machine or job.series or job.base or job.base_patch or job.edits or job.coverage or job.kmemleak:
             raise UsageError("bugs are planted in a kernel as it is, on the emulated NPU", hint="mend the job")
-
-    def _claim(self) -> None:
-        """A folder belongs to one job: the same goes on where it stopped."""
-        path, text = self.out / "job.toml", write_job(self.job)
-        if path.exists() and path.read_text() != text:
-            raise UsageError(f"{self.out} holds something else", hint="name another --out, or delete that folder")
-        if not path.exists() and self.out.exists() and any(self.out.iterdir()):
-            raise UsageError(f"{self.out} is not empty and holds no proof", hint="name another --out")
-        self.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
     def execute(self) -> Score:
         """Try every bug that this folder does not tell of yet."""

@@ -17,7 +17,7 @@ from typing import Any
 from harness import answers, evidence, score
 from harness.builds import Builds
 from harness.engines.module import Modules
-from harness.errors import InfraError, UsageError
+from harness.errors import InfraError
 from harness.host.data import data_folder
 from harness.host.fetch import fetch
 from harness.host.payload import Payload
@@ -25,7 +25,7 @@ from harness.host.recorder import Recorder
 from harness.host.sandbox import Sandbox
 from harness.host.sources import resolve
 from harness.host.store import Store, key_of
-from harness.job import Job, SeriesKnowledge, write_job
+from harness.job import Job, SeriesKnowledge, claim
 from harness.knowledge import groups, knowledge_of, read_edits, series_knowledge
 from harness.lab import Lab
 from harness.lane import LaneRun, Question
@@ -50,27 +50,14 @@ class Run:
         self.job = job
         self.out = out
         self.store = store
-        self._claim()
+        if claim(job, out, "run"):
+            say(f"going on with the run in {out}")
         self.records = Recorder(out / RUN_RECORDS)
         self.sandbox = Sandbox.detect()
         engine = Modules(store, self.sandbox, data_folder("jobs") / "kconfig")
         self.builds = Builds(job, out, store, engine, self.records, self.fact)
         self.lanes: dict[str, LaneRun] = {}
         self.keys: dict[str, str] = {}
-
-    def _claim(self) -> None:
-        """A run folder belongs to one job: the same job goes on where it stopped, another one is refused."""
-        text = write_job(self.job)
-        path = self.out / "job.toml"
-        if path.exists():
-            if path.read_text() != text:
-                raise UsageError(f"{self.out} holds another run", hint="name another --out, or delete that folder")
-            say(f"going on with the run in {self.out}")
-            return
-        if self.out.exists() and any(self.out.iterdir()):
-            raise UsageError(f"{self.out} is not empty and holds no run", hint="name another --out")
-        self.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
     def fact(self, name: str, text: str) -> None:
         self.records.add({"event": "fact", "name": name, "text": text})

@@ -37,7 +37,7 @@ def test_a_folder_without_bugs_is_refused(tmp_path: Path) -> None:
 def test_a_folder_belongs_to_one_job(tmp_path: Path) -> None:
     Prove(JOB, BUGS, tmp_path / "out", Store(tmp_path))
     Prove(JOB, BUGS, tmp_path / "out", Store(tmp_path))
-    with pytest.raises(UsageError, match="something else"):
+    with pytest.raises(UsageError, match="another proof"):
         Prove(Job(kernel="debian:7.2"), BUGS, tmp_path / "out", Store(tmp_path))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
