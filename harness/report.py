@@ -189,8 +189,14 @@ def _lanes(run: Path, job: Job, events: list[dict[str, Any]]) -> tuple[dict[str,
         known_lines = _lines(run / name)
         results[name] = replace(results[name], results=with_lines(results[name].results, known_lines))
         answers = with_lines(raw[name].results, known_lines)
-        lanes[name] = LaneReport(name, str(event.get("kernel", "")), answers, reasons, gone)
+        lanes[name] = LaneReport(name, str(event.get("kernel", "")), answers, reasons, gone, _consoles(run / name))
     return lanes, results
+
+
+def _consoles(lane: Path) -> dict[int, Path]:
+    """Of each guest, by its number."""
+    found = {path.parent.name.partition("-")[2]: path for path in lane.glob("*/boot-*/console.log")}
+    return {int(number): path for number, path in found.items() if number.isdecimal()}
 
 
 def _lines(lane: Path) -> lines.Lines:

@@ -162,6 +162,7 @@ def _stage(state: _Fold, event: Event) -> None:
         str(event.get("evidence", "")),
         seconds=float(event.get("seconds", 0)),
         findings=tuple(find_splats(str(event.get("console", "")))),
+        boot=int(event.get("boot", 0)),
     )
     if result.outcome is Outcome.ERROR:
         state.broken = True
@@ -214,6 +215,7 @@ def _test_end(state: _Fold, event: Event) -> None:
             name: Measure(float(m["value"]), str(m["unit"])) for name, m in (event.get("measures") or {}).items()
         },
         disarmed=tuple(map(str, event.get("disarmed", ()))),
+        boot=int(event.get("boot", 0)),
     )
     counters = event.get("counters") or {}
     before = {**(counters.get("before") or {}), **state.outside}
@@ -232,6 +234,7 @@ def _lost(state: _Fold, event: Event) -> None:
         str(event.get("evidence", "")),
         int(event["attempt"]),
         findings=tuple(find_splats(str(event.get("console", "")))),
+        boot=int(event.get("boot", 0)),
     )
     if result.outcome is Outcome.ERROR:
         state.broken = True

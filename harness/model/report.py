@@ -18,13 +18,14 @@ from harness.model.result import Result
 @dataclass(frozen=True)
 class LaneReport:
     """One lane on one variant: what was built, what it answered, what of that was known, and the tests that passed
-    although they are known to fail."""
+    although they are known to fail. ``consoles``: of its guests, by their number; none of an answer that was kept."""
 
     name: str
     kernel: str
     results: tuple[Result, ...]
     known: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mended: tuple[str, ...] = ()
+    consoles: Mapping[int, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ class Result:
     believe it: assertion text, splat, console tail. ``seconds`` is wall time in the guest. ``only_findings``: the test
     itself said yes, and only the kernel messages make it a FAIL. ``known``: it failed, and all of that is on the
     list of known failures; it counts as a PASS then, but nothing was mended. ``disarmed``: detectors of the kernel that
-    were off already when the test began; what they would have said nobody knows.
+    were off already when the test began; what they would have said nobody knows. ``boot``: the number of the guest, 0
+    for none.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Result:
     measures: Mapping[str, Measure] = field(default_factory=dict)
     known: bool = False
     disarmed: tuple[str, ...] = ()
+    boot: int = 0
 
     @property
     def fingerprints(self) -> frozenset[str]:

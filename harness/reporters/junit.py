@@ -4,15 +4,18 @@
 JUnit has no lanes and no LOST. One suite carries the comparisons: regressed -> failure, or error of type LOST; not
 answered or suspect -> error of type ERROR; broken by one patch and mended by a later one -> failure of type BETWEEN;
 flaky, known, or failing on base too -> skipped, with the reason. What each lane said stands in the case's system-out,
-what it measured in the case's properties, as "base: NAME" and "head: NAME".
+behind it the consoles of a case that went wrong, as attachments (Jenkins, GitLab). The xunit schema
+(junit-10.xsd of Jenkins' xunit plug-in) knows properties of a suite only: what a test measured is there, as
+"TEST: base: NAME" and "TEST: head: NAME".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped, TestCase, TestSuite
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from harness.log import printable
 from harness.model.judge import Change, Comparison
@@ -32,18 +35,19 @@ def render(report: Report) -> str:
         suite.add_property(f"doubt.{place}", printable(doubt))
     for lane in report.lanes.values():
         suite.add_property(f"kernel.{lane.name}", lane.kernel)
-    measured: dict[str, list[Number]] = {}
     for number in report.numbers:
-        measured.setdefault(number.test, []).append(number)
+        for name, value in _measured(number):
+            suite.add_property(printable(name), printable(value))
     for comparison in report.judgement.comparisons:
-        suite.add_testcase(_case(report, comparison, measured.get(comparison.id, [])))
+        suite.add_testcase(_case(report, comparison))
     xml: Any = JUnitXml("xdna-harness")  # junitparser's document class is only half typed
     xml.add_testsuite(suite)
     xml.update_statistics()
+    del xml._elem.attrib["skipped"]  # the schema has it for a suite only
     return str(xml.tostring(), "utf-8")
 
 
-def _case(report: Report, comparison: Comparison, numbers: Sequence[Number]) -> TestCase:
+def _case(report: Report, comparison: Comparison) -> TestCase:
     file, _, name = comparison.id.rpartition("::")
     case = TestCase(printable(name or comparison.id), classname=printable(file.removesuffix(".py") or "stage"))
     answers = comparison.head or comparison.base
@@ -51,21 +55,24 @@ def _case(report: Report, comparison: Comparison, numbers: Sequence[Number]) -> 
     mark = _mark(report, comparison, answers[0] if answers else None)
     if mark is not None:
         case.result = [mark]
-    case.system_out = printable("\n".join(f"{lane}: {_said(r)}" for lane, r in _both(comparison)))
-    if numbers:
-        untyped: Any = case
-        untyped.append(_properties(numbers))
+    said = [f"{lane}: {_said(result)}" for lane, result in _both(comparison)]
+    if isinstance(mark, Error | Failure):
+        said += [f"[[ATTACHMENT|{path}]]" for path in _consoles(report, comparison)]
+    case.system_out = printable("\n".join(said))
     return case
 
 
-def _properties(numbers: Sequence[Number]) -> Any:
-    kind: Any = Properties  # only half typed, as above
-    properties = kind()
-    for number in numbers:
-        for lane, measure in (("base", number.base), ("head", number.head)):
-            if measure is not None:
-                properties.add_property(Property(printable(f"{lane}: {number.name}"), printable(amount(measure))))
-    return properties
+def _measured(number: Number) -> Iterator[tuple[str, str]]:
+    for lane, measure in (("base", number.base), ("head", number.head)):
+        if measure is not None:
+            yield f"{number.test}: {lane}: {number.name}", amount(measure)
+
+
+def _consoles(report: Report, comparison: Comparison) -> Iterator[Path]:
+    """Those of head's guests that did not pass the test."""
+    head = report.lanes.get("head")
+    boots = {result.boot: None for result in comparison.head if result.outcome is not Outcome.PASS}
+    return (head.consoles[boot].absolute() for boot in boots if head and boot in head.consoles)
 
 
 def _both(comparison: Comparison) -> list[tuple[str, Result]]:

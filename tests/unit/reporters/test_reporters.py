@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.model.blame import Culprit
-from harness.model.judge import ATTEMPTS, LaneResults, judge
+from harness.model.judge import ATTEMPTS, Change, LaneResults, judge
 from harness.model.measures import Number
 from harness.model.proof import OwnLines
 from harness.model.report import LaneReport, PatchReport, Report
@@ -180,13 +180,26 @@ def test_json_has_all_numbers_with_null_for_none(bad: Report) -> None:
     }
 
 
-def test_junit_has_numbers_as_properties_of_their_case(bad: Report) -> None:
+def test_junit_has_numbers_as_properties_of_the_suite(bad: Report) -> None:
     root = ElementTree.fromstring(junit.render(replace(bad, numbers=MEASURED)))
-    cases = {case.get("name"): case for case in root.iter("testcase")}
-    found = {p.get("name"): p.get("value") for p in cases["test_a"].iter("property")}
-    assert found == {"base: heap": "128 MiB", "head: heap": "64 MiB", "base: same": "3", "head: same": "3"}
-    assert [p.get("value") for p in cases["test_b"].iter("property")] == ["2"]
-    assert list(cases["test_c"].iter("property")) == []
+    found = {p.get("name"): p.get("value") for p in root.findall("testsuite/properties/property")}
+    assert found["test_x.py::test_a: base: heap"] == "128 MiB"
+    assert found["test_x.py::test_a: head: heap"] == "64 MiB"
+    assert [value for name, value in found.items() if "test_b: " in str(name)] == ["2"]
+    assert root.findall("testsuite/testcase/properties") == []
+
+
+def test_junit_attaches_the_consoles_of_what_went_wrong(bad: Report) -> None:
+    (test, *_) = bad.ids(Change.REGRESSED)
+    comparisons = tuple(replace(c, head=tuple(replace(r, boot=7) for r in c.head)) for c in bad.judgement.comparisons)
+    lane = replace(bad.lanes["head"], consoles={7: Path("/runs/head/v/boot-7/console.log"), 8: Path("/other")})
+    report = replace(bad, judgement=replace(bad.judgement, comparisons=comparisons), lanes={"head": lane})
+    said = {
+        case.get("name"): case.findtext("system-out")
+        for case in ElementTree.fromstring(junit.render(report)).iter("testcase")
+    }
+    assert str(said[test.partition("::")[2]]).endswith("[[ATTACHMENT|/runs/head/v/boot-7/console.log]]")
+    assert sum("ATTACHMENT" in str(text) for text in said.values()) == len(bad.ids(Change.REGRESSED))
 
 
 def test_text_names_the_ten_slowest_tests(bad: Report) -> None:
