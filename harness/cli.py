@@ -124,15 +124,28 @@ def _write(found: Report) -> None:
 
 
 @cli.command()
-@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--format", "form", type=click.Choice(FORMS), default="text", show_default=True)
 @click.option("--as", "who", metavar="'NAME <MAIL>'", default="", help="who stands for a reply, for its trailers")
-def report(run_folder: Path, form: str, who: str) -> None:
+@click.option("--runs", metavar="DIR", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+def report(run_folder: Path, form: str, who: str, runs: Path) -> None:
     """Make the report of a run again from its records. Nothing is sent anywhere: b4 is what 'b4 review' reads from a
-    check command, patchwork and kcidb are bodies of submissions, reply is a mail's text."""
-    from harness.report import derive
+    check command, patchwork and kcidb are bodies of submissions, reply is a mail's text.
 
-    click.echo(_rendered(derive(run_folder), form, who), nl=False)
+    RUN may be -: then it is the newest one in --runs for the series of the mail on standard input, as b4 calls a check
+    command ("git config b4.review-series-check-cmd 'xdna-harness report - --format b4 --runs DIR'")."""
+    from harness.report import derive
+    from harness.reporters import checks
+    from harness.runs import of_mail
+
+    found = of_mail(runs, sys.stdin.buffer.read()) if str(run_folder) == "-" else run_folder
+    if found is None:
+        why = f"no run of this series in {runs.absolute()}"
+        if form != "b4":
+            raise UsageError(why, hint="xdna-harness run SERIES, or name another --runs")
+        click.echo(checks.untested(why), nl=False)
+        return
+    click.echo(_rendered(derive(found), form, who), nl=False)
 
 
 @cli.command()

@@ -31,8 +31,16 @@ def summary(report: Report) -> str:
 def b4(report: Report, details: str) -> str:
     """A list with one check: tool, status (pass, warn, fail), summary, details (plain text). Source: b4 0.15,
     b4/review/checks.py."""
-    check = {"tool": TOOL, "status": B4[report.verdict], "summary": summary(report), "details": details}
-    return json.dumps([check], indent=1) + "\n"
+    return _b4(B4[report.verdict], summary(report), details)
+
+
+def untested(why: str) -> str:
+    """The same where there is no report: b4 would take an error for a failure of the series."""
+    return _b4(B4[Verdict.UNKNOWN], printable(f"not tested: {why}"), "")
+
+
+def _b4(status: str, summary: str, details: str) -> str:
+    return json.dumps([{"tool": TOOL, "status": status, "summary": summary, "details": details}], indent=1) + "\n"
 
 
 def patchwork(report: Report) -> str:
