@@ -14,7 +14,7 @@ from harness.engines.module import Modules
 from harness.errors import InfraError, PatchError, UsageError
 from harness.host.recorder import Recorder
 from harness.host.store import Store
-from harness.host.trees import make_tree
+from harness.host.trees import complete, make_tree
 from harness.job import Job
 from harness.log import say, step
 from harness.model.kernel import Module
@@ -80,7 +80,7 @@ class Builds:
                 say("\n".join(error.lines()), style="red")
                 return None
             records.add(_stage_event("apply", "PASS", f"{len(lane.layers)} patch(es) on {lane.source.origin}"))
-        return tree
+        return tree if self.engine.sandbox.isolated else complete(tree, self.store)
 
     def _build(self, lane: Lane, tree: Tree) -> Module | None:
         started = time.monotonic()

@@ -27,11 +27,11 @@ def sum_coverage(
     if module.counters is None:
         note("no coverage: the driver was built with its kernel")
         return
-    old = builds.trees[BASE].path if BASE in builds.trees else None
+    old = builds.trees.get(BASE)
     with step("coverage"):
         lost = [str(e["boot"]) for e in events if e.get("event") == "counts-lost"]
         try:
-            text = coverage.summed(module.counters, builds.folder(HEAD), builds.trees[HEAD].path, old, lost)
+            text = coverage.summed(module.counters, builds.folder(HEAD), builds.trees[HEAD], old, lost)
         except InfraError as error:
             note(f"no coverage: {error.message}")
             return

@@ -14,6 +14,7 @@ from harness.errors import InfraError
 from harness.formats import gcov
 from harness.host.gcov import documents
 from harness.model.session import Session
+from harness.model.tree import Tree
 
 COUNTS = "/sys/kernel/debug/gcov"
 FILE = "coverage.json"
@@ -31,7 +32,7 @@ def fetch(session: Session, folder: Path) -> bool:
     return bool(names)
 
 
-def summed(objects: Path, lane: Path, tree: Path, old: Path | None, lost: Sequence[str]) -> str:
+def summed(objects: Path, lane: Path, tree: Tree, old: Tree | None, lost: Sequence[str]) -> str:
     """coverage.json of the guests of ``lane``. ``objects`` has the .gcno of the build, ``tree`` the driver's source,
     ``old`` that of the base lane. InfraError: gcov does not run or does not know the counts."""
     printed = [text for folder in sorted(lane.glob(f"boot-*/{FOLDER}")) for text in documents(objects, folder)]
@@ -39,7 +40,7 @@ def summed(objects: Path, lane: Path, tree: Path, old: Path | None, lost: Sequen
         found = gcov.read(printed)
     except (ValueError, KeyError) as error:
         raise InfraError(f"gcov does not print what we read: {error}") from error
-    new = {name: gcov.added(_text(old / name), _text(tree / name)) for name in found} if old is not None else {}
+    new = {name: gcov.added(_text(old.file(name)), _text(tree.file(name))) for name in found} if old is not None else {}
     return gcov.dump(found, lost, {name: lines for name, lines in new.items() if lines})
 
 

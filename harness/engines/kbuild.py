@@ -27,7 +27,7 @@ from harness.formats.modinfo import NotAModule, depends_of, load_order
 from harness.host import buildfolder, proc, toolchain
 from harness.host.sandbox import SOURCE, Bind, Sandbox
 from harness.host.store import Store, key_of
-from harness.host.trees import content_key, fingerprints
+from harness.host.trees import complete, content_key, fingerprints
 from harness.log import step
 from harness.model.kernel import Kernel, Profile
 from harness.model.tree import Tree
@@ -88,6 +88,7 @@ class Kbuild:
         key = self.key(tree, profile)
         if not self.store.has("kernels", key):
             self._pristine_first(tree, profile)
+            tree = tree if self.sandbox.isolated else complete(tree, self.store)
         entry = self.store.get("kernels", key, lambda folder: _Build(self, tree, profile, folder).make())
         record = Record(**json.loads((entry / "kernel.json").read_text()))
         build = entry / "build"
@@ -202,9 +203,9 @@ class _Build:
 
     def _from_seed(self, seed: seeds.Seed) -> tuple[Bind, ...]:
         """Copy the seed's build folder; returns the files that make must see as new."""
-        source, tree = self.tree.source.path, self.tree.path
+        source = self.tree.source.path
         differs = seeds.changed(seed, fingerprints(self.tree))
-        present = {name for name in differs if (tree / name).exists()}
+        present = {name for name in differs if self.tree.file(name).exists()}
         added = [name for name in present if not seed.had(name, in_source=(source / name).exists())]
         origin = self.engine.store.path("kernels", seed.key) / "build"
         if seeds.shadows(added, buildfolder.dependency_files(origin)):
@@ -213,7 +214,7 @@ class _Build:
         self.differs_in_kconfig = any("Kconfig" in name for name in differs)
         buildfolder.copy(origin, self.build)
         buildfolder.drop(self.build, seeds.orphans(differs - present))
-        fresh = buildfolder.fresh_copies(tree, present, self.folder / "fresh")
+        fresh = buildfolder.fresh_copies(self.tree, present, self.folder / "fresh")
         return tuple(Bind(copy, f"{SOURCE}/{name}") for copy, name in fresh)
 
     def _configure(self, make: Make) -> None:

@@ -28,6 +28,7 @@ from harness.formats.elf import Elf, NotElf, Symbol
 from harness.host import buildfolder, proc
 from harness.host.sandbox import BUILD, Bind, Limits, Sandbox, SandboxSpec
 from harness.host.store import Store, key_of
+from harness.host.trees import shown
 from harness.model.frame import Frame, Place
 from harness.model.kernel import Module
 from harness.model.tree import Tree
@@ -204,15 +205,17 @@ class Locator:
 
     def _spec(self, linked: Linked, out: Path) -> SandboxSpec:
         """As make had it, but what was built can only be read."""
-        binds = (Bind(self.kernel.build, BUILD), Bind(linked.folder, linked.inside), Bind(out, INTO, writable=True))
+        source, changed = shown(linked.tree)
+        built = Bind(self.kernel.build, BUILD), Bind(linked.folder, linked.inside)
+        binds = (*changed, *built, Bind(out, INTO, writable=True))
         env = {"CCACHE_DISABLE": "1", **STAMPS}
-        return SandboxSpec(out, Limits(seconds=COMPILE_SECONDS), source=linked.tree.path, binds=binds, env=env)
+        return SandboxSpec(out, Limits(seconds=COMPILE_SECONDS), source=source, binds=binds, env=env)
 
     def _lines(
         self, entry: Path, linked: Linked, frames: Sequence[tuple[Frame, Symbol]]
     ) -> dict[Frame, tuple[Place, ...]]:
         """Ask addr2line, in the sandbox: who made the object is a stranger."""
-        spec = SandboxSpec(entry, Limits(seconds=READ_SECONDS, disk_reserve=0), source=linked.tree.path)
+        spec = SandboxSpec(entry, Limits(seconds=READ_SECONDS, disk_reserve=0), source=shown(linked.tree)[0])
         object_ = f"{self.sandbox.build_path(spec)}/object.o"
         source = self.sandbox.source_path(spec)
         prefixes = {f"{source}/": "", f"{linked.inside}/": "", f"{self._build}/": ""}

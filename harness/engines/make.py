@@ -12,6 +12,7 @@ from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats import build_log
 from harness.host import buildfolder
 from harness.host.sandbox import BUILD, Bind, Limits, Sandbox, SandboxSpec
+from harness.host.trees import shown
 from harness.log import Step
 from harness.model.tree import Tree
 
@@ -92,10 +93,11 @@ class Make:
         self.ccache.mkdir(parents=True, exist_ok=True)
         if writable:
             self.sandbox.own(self.ccache)
-        binds = (*self.fresh, Bind(self.ccache, CCACHE, writable=writable))
+        source, changed = shown(self.tree)
+        binds = (*changed, *self.fresh, Bind(self.ccache, CCACHE, writable=writable))
         if self.against is not None:
             binds += (Bind(self.against, BUILD), Bind(self.build, OBJECTS, writable=True))
-        return SandboxSpec(self.build, limits, source=self.tree.path, binds=binds, env=env)
+        return SandboxSpec(self.build, limits, source=source, binds=binds, env=env)
 
     def _failure(self, status: int) -> HarnessError:
         text = buildfolder.read_log(self.log)

@@ -205,7 +205,7 @@ class _Build:
     def _from_seed(self, seed: seeds.Seed) -> tuple[Bind, ...]:
         """Copy the seed's objects; returns the files that make must see as new."""
         differs = seeds.changed(seed, self.prints)
-        present = {name for name in differs if (self.tree.path / name).exists()}
+        present = {name for name in differs if self.tree.file(name).exists()}
         origin = self.engine.store.path("modules", seed.key) / "obj"
         source = self.tree.source.path
         added = [name for name in present if not seed.had(name, in_source=(source / name).exists())]
@@ -215,7 +215,7 @@ class _Build:
         buildfolder.copy(origin, self.obj)
         gone = seeds.orphans(differs - present)
         buildfolder.drop(self.obj, [name.removeprefix(f"{FOLDER}/") for name in gone if name.startswith(f"{FOLDER}/")])
-        fresh = buildfolder.fresh_copies(self.tree.path, present, self.folder / "fresh")
+        fresh = buildfolder.fresh_copies(self.tree, present, self.folder / "fresh")
         return tuple(Bind(copy, f"{SOURCE}/{name}") for copy, name in fresh)
 
     def _record(self) -> Record:

@@ -71,7 +71,7 @@ def _write_index(kernel: Kernel, folder: Path) -> None:
 
 def _lists_objects(tree: Tree) -> bool:
     """Whether the tree changes nothing in the driver's Makefile but the list of its objects."""
-    old, new = (path / MAKEFILE for path in (tree.source.path, tree.path))
+    old, new = tree.source.path / MAKEFILE, tree.file(MAKEFILE)
     if new.is_symlink() or not (old.is_file() and new.is_file()):
         return False
     return seeds.only_lists_objects(old.read_text(errors="replace"), new.read_text(errors="replace"), DRIVER)

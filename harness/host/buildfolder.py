@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.errors import InfraError
 from harness.host import proc
+from harness.model.tree import Tree
 
 COPY_SECONDS = 600.0
 
@@ -21,12 +22,12 @@ def copy(seed: Path, build: Path) -> None:
     proc.run(["cp", "-a", "--reflink=auto", "--", seed, build], what=f"copying {seed}", timeout=COPY_SECONDS)
 
 
-def fresh_copies(tree: Path, names: Iterable[str], into: Path) -> Iterator[tuple[Path, str]]:
+def fresh_copies(tree: Tree, names: Iterable[str], into: Path) -> Iterator[tuple[Path, str]]:
     """Copy those of ``names`` that the tree has to ``into``; yields (copy, name). The copies are new: make
     takes them for changed, while the tree's own files, hard links to the pristine source, stay as old as they
     are."""
     for name in sorted(names):
-        source = tree / name
+        source = tree.file(name)
         if source.is_symlink() or not source.is_file():
             continue
         target = into / name

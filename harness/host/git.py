@@ -48,6 +48,11 @@ def apply(tree: Path, patch: Patch, position: str) -> frozenset[str]:
     return frozenset(names)
 
 
+def named(patch: Patch) -> frozenset[str]:
+    """The paths that a patch names, as it spells them. :class:`PatchError`: the patch is damaged."""
+    return frozenset(paths_of(read_diff(diff_of(patch.mail))))
+
+
 def patch_id(diff: bytes) -> str:
     """git's stable patch-id of a diff, 40 hexadecimal digits: the same however often it is sent."""
     with _scratch() as folder:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Patched source trees: hard links to the pristine source, and the patches applied on top.
+"""Patched source trees: what the patches change, as hard links to the pristine source with the patches applied on top.
+A patch that adds, removes or renames has all files beside it, too; so has who asks for a :func:`complete` tree.
 
 Two keys, because two things are asked. *Where is the tree* is known before anything is applied: source and
 diffs, byte for byte. Not patch-ids: these ignore white space, also inside strings and in Makefiles, so two
@@ -19,15 +20,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.errors import InfraError
+from harness.errors import HarnessError, InfraError
 from harness.host import edits as editing
 from harness.host import git, proc
+from harness.host.sandbox import SOURCE, Bind
 from harness.host.store import Store, key_of
 from harness.model.edit import Edits
 from harness.model.series import Patch
 from harness.model.tree import Source, Tree
 
-RECIPE = 1  # count up when the layout of an entry changes
+RECIPE = 2  # count up when the layout of an entry changes
 COPY_SECONDS = 600.0
 
 
@@ -44,7 +46,29 @@ def make_tree(source: Source, layers: Sequence[Patch], store: Store, edits: Sequ
     where = key_of(recipe=RECIPE, source=source.key, layers=diffs, **({"edits": on_top} if on_top else {}))
     entry = store.get("trees", where, lambda folder: _fill(folder, source, layers, edits))
     made = json.loads((entry / "tree.json").read_text())
-    return Tree(made["key"], entry / "tree", source, frozenset(made["touched"]))
+    return Tree(made["key"], entry / "tree", source, frozenset(made["touched"]), made["whole"])
+
+
+def complete(tree: Tree, store: Store) -> Tree:
+    """The same tree with all its files in one folder: for what cannot look in two."""
+    if tree.whole:
+        return tree
+
+    def fill(folder: Path) -> None:
+        _link(tree.source.path, folder / "tree")
+        for name in tree.touched:
+            (folder / "tree" / name).unlink()
+            os.link(tree.path / name, folder / "tree" / name)
+
+    entry = store.get("trees", key_of(recipe=RECIPE, complete=tree.key), fill)
+    return Tree(tree.key, entry / "tree", tree.source, tree.touched)
+
+
+def shown(tree: Tree) -> tuple[Path, tuple[Bind, ...]]:
+    """The folder that a sandbox shows as the tree's source, and the files that must cover its own."""
+    if tree.whole:
+        return tree.path, ()
+    return tree.source.path, tuple(Bind(tree.path / name, f"{SOURCE}/{name}") for name in sorted(tree.touched))
 
 
 def content_key(source: Source, changed: dict[str, str]) -> str:
@@ -71,16 +95,53 @@ def fingerprints(tree: Tree) -> dict[str, str]:
 
 def _fill(folder: Path, source: Source, layers: Sequence[Patch], edits: Sequence[Edits]) -> None:
     tree = folder / "tree"
-    _link(source.path, tree)
+    touched = _changed_alone(tree, source, layers, edits)
+    whole = touched is None
+    if touched is None:
+        _link(source.path, tree)
+        touched = _change(tree, layers, edits)
+    after = {name: fingerprint(tree / name) for name in touched}
+    changed = {name: print_ for name, print_ in after.items() if print_ != fingerprint(source.path / name)}
+    record = {"key": content_key(source, changed), "touched": sorted(changed), "whole": whole}
+    (folder / "tree.json").write_text(json.dumps(record))
+
+
+def _change(tree: Path, layers: Sequence[Patch], edits: Sequence[Edits]) -> set[str]:
     touched: set[str] = set()
     for number, layer in enumerate(layers, 1):
         touched |= git.apply(tree, layer, f"patch {number} of {len(layers)}")
     for edit in edits:
         touched |= editing.make(tree, edit)
-    after = {name: fingerprint(tree / name) for name in touched}
-    changed = {name: print_ for name, print_ in after.items() if print_ != fingerprint(source.path / name)}
-    record = {"key": content_key(source, changed), "touched": sorted(changed)}
-    (folder / "tree.json").write_text(json.dumps(record))
+    return touched
+
+
+def _changed_alone(tree: Path, source: Source, layers: Sequence[Patch], edits: Sequence[Edits]) -> set[str] | None:
+    """Change only the files that are named, without the others: what was touched. None, and nothing in ``tree``: this
+    is not enough, since a file comes, goes or is no plain one; or it does not fit, which all the files say better."""
+    try:
+        names = {name for layer in layers for name in git.named(layer)} | {e.file for each in edits for e in each.edits}
+        if not all(_is_plain(source.path, name) for name in names):
+            return None
+        for name in names:
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            os.link(source.path / name, tree / name)
+        touched = _change(tree, layers, edits)
+        if touched <= names and all(_is_plain(tree, name) for name in names):
+            return touched
+    except (HarnessError, OSError):
+        pass
+    if tree.exists():
+        proc.run(["rm", "-rf", "--", tree], what="removing half a tree", timeout=COPY_SECONDS)
+    return None
+
+
+def _is_plain(folder: Path, name: str) -> bool:
+    """Whether this is a file below the folder, with no link or way up in its path."""
+    parts = Path(name).parts
+    if not parts or parts[0] == "/" or ".." in parts:
+        return False
+    places = [folder.joinpath(*parts[: end + 1]) for end in range(len(parts))]
+    return not any(place.is_symlink() for place in places) and places[-1].is_file()
 
 
 def _link(source: Path, tree: Path) -> None:

@@ -27,10 +27,16 @@ class Tree:
     """A source with patches applied.
 
     ``touched`` are the paths, relative to the tree, that differ from the source: what an incremental build must
-    look at again. A tree without patches is its source.
+    look at again. A tree without patches is its source. ``path`` has every file of a tree that is ``whole``; else only
+    those that were patched, and the source has the rest: a kernel has 96 000 files, a patch changes a few.
     """
 
     key: str
     path: Path
     source: Source
     touched: frozenset[str] = frozenset()
+    whole: bool = True
+
+    def file(self, name: str) -> Path:
+        """Where a file of the tree is, if it has it."""
+        return (self.path if self.whole or name in self.touched else self.source.path) / name

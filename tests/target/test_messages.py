@@ -71,6 +71,7 @@ def test_l05_destroy_hwctx(spoil: Spoil, kind: type[Scenario], way: str) -> None
 
 @each_way
 @pytest.mark.modes("sva", "force-iova")  # SYNC_BO refuses carveout memory
+@pytest.mark.mode
 @pytest.mark.parametrize("kind", [Attaching, Syncing, Detaching], ids=["attach", "sync", "detach"])
 def test_l19_debug_buffer(spoil: Spoil, kind: type[Scenario], way: str) -> None:
     """L19: CONFIG_DEBUG_BO and SYNC_BO.  Source: aie2_ctx.c, aie2_sched_drvcmd_resp_handler()."""

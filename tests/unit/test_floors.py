@@ -42,6 +42,7 @@ FLOORS = {
     "hunt": 4,
     "doctor": 4,
     "shell": 4,
+    "runs": 4,
     "cli": 5,
     "cli_prove": 5,
 }

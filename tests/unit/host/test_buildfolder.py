@@ -6,6 +6,11 @@ import pytest
 
 from harness.errors import InfraError
 from harness.host import buildfolder
+from harness.model.tree import Source, Tree
+
+
+def of(path: Path) -> Tree:
+    return Tree("key", path, Source("dir:x", "x", "7.3.4", "key", path))
 
 
 def test_only_plain_files_are_read(tmp_path: Path) -> None:
@@ -33,7 +38,7 @@ def test_fresh_copies_are_new_and_leave_the_tree_alone(tmp_path: Path) -> None:
     os.utime(old, (1000, 1000))
     os.link(old, tree / "d" / "a.sh")
     (tree / "link").symlink_to("/etc/passwd")
-    made = list(buildfolder.fresh_copies(tree, ["d/a.sh", "gone.c", "link"], tmp_path / "fresh"))
+    made = list(buildfolder.fresh_copies(of(tree), ["d/a.sh", "gone.c", "link"], tmp_path / "fresh"))
     assert [name for _, name in made] == ["d/a.sh"]
     copy = made[0][0]
     assert copy.read_text() == "a"

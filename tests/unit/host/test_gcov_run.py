@@ -11,10 +11,15 @@ import pytest
 
 from harness.checks.coverage import summed
 from harness.formats import gcov
+from harness.model.tree import Source, Tree
 
 GEM = "drivers/accel/amdxdna/amdxdna_gem.c"
 OLD = "int main(int c, char **v)\n{\n\treturn 0;\n}\n"
 NEW = "int main(int c, char **v)\n{\n\tif (c > 2)\n\t\tc = 1;\n\tif (c > 1)\n\t\tc = 0;\n\treturn 0;\n}\n"
+
+
+def of(path: Path) -> Tree:
+    return Tree("key", path, Source("dir:x", "x", "7.3.4", "key", path))
 
 
 @pytest.mark.skipif(not (shutil.which("gcc") and shutil.which("gcov")), reason="no gcc")
@@ -32,7 +37,7 @@ def test_two_guests_are_one_coverage(tmp_path: Path) -> None:
         counts = lane / f"boot-{number}" / "gcov"
         counts.mkdir(parents=True)
         (obj / "amdxdna_gem.gcda").replace(counts / "amdxdna_gem.gcda")
-    found, lost, added = gcov.load(summed(obj, lane, new, old, ["3"]))
+    found, lost, added = gcov.load(summed(obj, lane, of(new), of(old), ["3"]))
     assert found[GEM].lines == {1: 2, 3: 2, 4: 0, 5: 2, 6: 1, 7: 2}
     assert (lost, added) == (["3"], {GEM: [3, 4, 5, 6]})
     assert any("3 of 4 lines ran; never: 4" in row for row in gcov.describe(found, lost, added))

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
+from harness.host.sandbox import Bind
 from harness.host.store import Store
-from harness.host.trees import fingerprint, fingerprints, make_tree
+from harness.host.trees import complete, fingerprint, fingerprints, make_tree, shown
 from harness.model.series import Patch
 from harness.model.tree import Source
 
@@ -54,12 +55,19 @@ def test_without_patches_the_tree_is_the_source(source: Source, store: Store) ->
 def test_a_patch_changes_the_tree_and_never_the_source(source: Source, store: Store) -> None:
     before = (source.path / A).stat()
     tree = make_tree(source, [patch(A, TWO, "one\nTWO\nthree\n")], store)
-    assert (tree.path / A).read_text() == "one\nTWO\nthree\n"
+    assert tree.file(A).read_text() == "one\nTWO\nthree\n"
     assert (source.path / A).read_text() == TWO
     assert (source.path / A).stat().st_mtime_ns == before.st_mtime_ns
     assert tree.touched == {A}
-    assert (tree.path / "drivers/b.c").samefile(source.path / "drivers/b.c")
-    assert os.readlink(tree.path / "link") == "drivers/a.c"
+    assert [path for path in tree.path.rglob("*") if path.is_file()] == [tree.path / A]
+    assert tree.file("drivers/b.c") == source.path / "drivers/b.c"
+    assert shown(tree) == (source.path, (Bind(tree.path / A, f"/src/{A}"),))
+    whole = complete(tree, store)
+    assert (whole.key, whole.touched, shown(whole)) == (tree.key, tree.touched, (whole.path, ()))
+    assert (whole.path / A).read_text() == "one\nTWO\nthree\n"
+    assert (whole.path / "drivers/b.c").samefile(source.path / "drivers/b.c")
+    assert os.readlink(whole.path / "link") == "drivers/a.c"
+    assert complete(whole, store) is whole
 
 
 def test_lanes_with_the_same_layers_share_the_tree(source: Source, store: Store) -> None:
@@ -108,6 +116,8 @@ def test_files_that_come_and_go_are_touched(source: Source, store: Store) -> Non
     assert tree.touched == {"drivers/new.c", "drivers/b.c"}
     assert fingerprints(tree)["drivers/b.c"] == "absent"
     assert fingerprints(tree)["drivers/new.c"].startswith("file ")
+    assert tree.whole, "a sandbox cannot cover what is not there"
+    assert complete(tree, store) is tree
 
 
 def test_a_patch_that_does_not_apply_leaves_nothing(source: Source, store: Store) -> None:
