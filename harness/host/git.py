@@ -14,6 +14,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from harness.errors import InfraError, PatchError, UsageError
@@ -71,6 +72,7 @@ def patch_id(diff: bytes) -> str:
     return words[0]
 
 
+@lru_cache(maxsize=256)  # asked by each step that a mail goes through, and git is a process each time
 def diff_of(mail: bytes) -> bytes:
     """The diff that a mail carries, decoded, as ``git am`` would take it; a bare diff is returned as it is.
 
