@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from harness import cli_prove
+from harness import cli_nightly, cli_prove
 from harness.cli_prove import SRC
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.job import Job, check, read_toml
@@ -246,6 +246,8 @@ def presubmit(commits: str, count: int | None, out: Path | None, **options: Any)
 
 cli.add_command(cli_prove.prove)
 cli.add_command(cli_prove.hunt)
+for verb in cli_nightly.VERBS:
+    cli.add_command(verb)
 
 
 def main() -> None:

@@ -51,7 +51,9 @@ def _case(report: Report, comparison: Comparison, numbers: Sequence[Number]) -> 
     mark = _mark(report, comparison, answers[0] if answers else None)
     if mark is not None:
         case.result = [mark]
-    case.system_out = printable("\n".join(f"{lane}: {_said(r)}" for lane, r in _both(comparison)))
+    said = [f"{lane}: {_said(r)}" for lane, r in _both(comparison)]
+    said += [f"again: {report.again(comparison.id)}"] if report.failed(comparison) else []
+    case.system_out = printable("\n".join(said))
     if numbers:
         untyped: Any = case
         untyped.append(_properties(numbers))

@@ -42,8 +42,11 @@ FLOORS = {
     "hunt": 4,
     "doctor": 4,
     "shell": 4,
+    "repro": 4,
+    "nightly": 4,
     "cli": 5,
     "cli_prove": 5,
+    "cli_nightly": 5,
 }
 SAME_FLOOR = {
     ("job", "plan"),
