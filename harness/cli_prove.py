@@ -16,7 +16,7 @@ from harness.log import printable, say
 from harness.model.kernel import Profile
 from harness.model.variant import AddressMode
 
-SRC = "debian:VERSION, git:URL-or-path#REF, dir:PATH or tar:PATH"
+SRC = "debian:VERSION, debian-bin:VERSION (as shipped), git:URL-or-path#REF, dir:PATH or tar:PATH"
 
 
 @click.command()

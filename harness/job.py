@@ -72,7 +72,9 @@ class Job(_Strict):
     boot_seconds: float = Field(default=90.0, gt=0, le=3600)
 
     @model_validator(mode="after")
-    def _who_looks_for_leaks(self) -> Job:
+    def _who_can_do_that(self) -> Job:
+        if self.kernel.startswith("debian-bin:") and (self.coverage or self.profile is not Profile.PLAIN):
+            raise ValueError("a kernel as shipped is not built: neither coverage nor the debug profile")
         if self.kmemleak and self.profile is not Profile.DEBUG:
             raise ValueError("kmemleak needs the debug profile")
         return self
