@@ -119,8 +119,9 @@ def _rendered(found: Report, form: str, who: str = "") -> str:
 
 
 def _write(found: Report) -> None:
-    for name, form in (("junit.xml", "junit"), ("report.json", "json")):
-        (found.run / name).write_text(_rendered(found, form))
+    from harness.reporters import write_files
+
+    write_files(found)
 
 
 @cli.command()

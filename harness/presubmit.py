@@ -8,7 +8,6 @@ OUT/plain/        a run; OUT/debug/ another one, unless plain has found somethin
 
 from __future__ import annotations
 
-import os
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from harness.errors import UsageError
 from harness.host.fetch import fetch, write_mbox
 from harness.host.sources import has_commit
+from harness.host.state import state_folder
 from harness.host.store import Store
 from harness.host.worktree import Span, Worktree
 from harness.job import Job
@@ -47,8 +47,7 @@ class Request:
 
 def default_out(stamp: str) -> Path:
     """Where the runs go: not into the kernel tree, which stays as it is, and not into the cache, which is deleted."""
-    state = Path(os.environ.get("XDG_STATE_HOME", ""))
-    return (state if state.is_absolute() else Path.home() / ".local/state") / "xdna-harness" / f"presubmit-{stamp}"
+    return state_folder() / f"presubmit-{stamp}"
 
 
 def jobs(kernel: str, base_patch: str, request: Request) -> list[Job]:

@@ -51,6 +51,18 @@ def resolve(spec: str, store: Store) -> Source:
     return {"debian": _debian, "debian-bin": _shipped, "git": _git, "dir": _dir, "tar": _tar}[kind](spec, rest, store)
 
 
+def identity(spec: str, store: Store) -> str:
+    """What ``spec`` names today, as far as that can be told without unpacking it: package and version, commit, hash of
+    a file; of a folder its content. Raises as :func:`resolve` does."""
+    kind, rest = split(spec)
+    if kind in ("debian", "debian-bin"):
+        apt = PrivateApt(store)
+        return repr(_offer(rest, apt) if kind == "debian" else choose(rest, shipped.images(apt), ()))
+    if kind == "git":
+        return _git_commit(spec, rest)[1]
+    return hash_file(Path(rest).expanduser()) if kind == "tar" else resolve(spec, store).key
+
+
 def split(spec: str) -> tuple[str, str]:
     """``debian:7.3`` as ("debian", "7.3"); UsageError when it is none of the known forms."""
     kind, colon, rest = spec.partition(":")
@@ -199,12 +211,18 @@ def _commit_key(commit: str) -> str:
     return key_of(commit=commit, layout=LAYOUT)
 
 
-def _git(spec: str, rest: str, store: Store) -> Source:
+def _git_commit(spec: str, rest: str) -> tuple[Path | None, str]:
+    """The repository, if it is a local one, and the full hash of the commit."""
     place, _, ref = rest.rpartition("#")
     if not place or not ref or ref.startswith("-"):
         raise UsageError(f"no commit in {one_line(spec)}", hint="write git:URL-or-path#REF, such as git:.#v7.3")
     local = None if repository.is_url(place) else repository.find(place)
-    commit = repository.commit_of(local, ref) if local else repository.remote_commit_of(place, ref)
+    return local, repository.commit_of(local, ref) if local else repository.remote_commit_of(place, ref)
+
+
+def _git(spec: str, rest: str, store: Store) -> Source:
+    local, commit = _git_commit(spec, rest)
+    place = rest.rpartition("#")[0]
 
     def make(root: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=root.parent) as scratch:

@@ -44,6 +44,7 @@ FLOORS = {
     "shell": 4,
     "repro": 4,
     "nightly": 4,
+    "matrix": 4,
     "cli": 5,
     "cli_prove": 5,
     "cli_nightly": 5,
