@@ -47,6 +47,7 @@ class Nightly:
         self.matrix, self.jobs, self.nights, self.store = matrix, jobs, nights, store
         self.ask, self.ask_again = ask, ask_again
         self.now: Callable[[], float] = time.time
+        self.clock: Callable[[], float] = time.monotonic
 
     def plan(self) -> list[tuple[Entry, Job]]:
         """The jobs in the order of their value."""
@@ -114,24 +115,24 @@ class Nightly:
             self.nights.trouble(run.id, f"cut off {run.tries} times", run.seconds or 0.0, again=False)
             return
         self.nights.start(run.id, self.now())
-        started = time.monotonic()
+        started = self.clock()
         folder = self.nights.folder / run.folder
         try:
             with step(f"{run.title} ({run.why})"):
                 report = self.ask(parse_toml(run.job, Job, run.title), folder)
                 answers = self._answers(run, report)
-            self.nights.done(run.id, report.verdict, _kernel(report), time.monotonic() - started, answers)
+            self.nights.done(run.id, report.verdict, _kernel(report), self.clock() - started, answers)
         except (HarnessError, BrokenPipeError) as error:
             lines = error.lines() if isinstance(error, HarnessError) else ["a process of the lab went away"]
             say("\n".join(lines), style="red")
             again = not isinstance(error, HarnessError) or (isinstance(error, InfraError) and error.transient)
-            self.nights.trouble(run.id, "; ".join(lines), time.monotonic() - started, again and run.tries == 0)
+            self.nights.trouble(run.id, "; ".join(lines), self.clock() - started, again and run.tries == 0)
         except Exception:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "traceback.txt").write_text(traceback.format_exc())
             said = f"a bug of xdna-harness, please report it: {folder / 'traceback.txt'}"
             say(said, style="red")
-            self.nights.trouble(run.id, said, time.monotonic() - started, again=False)
+            self.nights.trouble(run.id, said, self.clock() - started, again=False)
 
     def _answers(self, run: NightRun, report: Report) -> dict[str, tuple[Answer, float]]:
         """What each test came to; a new failure that nothing was compared with is asked again: is it one?"""
