@@ -48,6 +48,8 @@ FLOORS = {
     "cli": 5,
     "cli_prove": 5,
     "cli_nightly": 5,
+    "cli_self": 5,
+    "manpage": 4,
 }
 SAME_FLOOR = {
     ("job", "plan"),

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from harness import nightly as nights_module
 from harness.errors import InfraError, UsageError
 from harness.host.claim import claim
 from harness.host.nights import Nights
@@ -73,7 +72,7 @@ class Lab:
 
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
-    monkeypatch.setattr(nights_module.sources, "identity", lambda spec, store: f"today's {spec}")
+    monkeypatch.setattr("harness.host.sources.identity", lambda spec, store: f"today's {spec}")
     return Lab()
 
 

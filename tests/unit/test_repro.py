@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_lane import TESTS, Lab, lane
 
 from harness.errors import UsageError
 from harness.job import Job, write_job
 from harness.model.result import Outcome, Result
 from harness.model.session import Lost, Session, SessionLost, Start
-from harness.model.variant import Variant
-from harness.plan import Cell
 from harness.report import derive
 from harness.reporters import FORMS
 from harness.repro import read, status
@@ -63,26 +60,6 @@ def test_the_guest_that_failed_is_the_one_to_repeat(run: Path) -> None:
 def test_what_is_not_one_test_is_said(run: Path, part: str, lane: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         read(run, part, lane)
-
-
-def test_a_cell_says_from_what_its_guests_start_and_a_failed_one_is_visited_alive(tmp_path: Path) -> None:
-    lab = Lab(lambda test: "fail" if test == TESTS[1] else "pass")
-    asked = lane(lab, tmp_path, Start.DRIVER)
-    seen: list[list[object]] = []
-    asked.visit = lambda session, events: seen.append([e.get("id") for e in events if e["event"] == "test-end"])
-    asked.run(Cell("head", asked_variant(), 1, (TESTS[1],), start=Start.KERNEL))
-    assert lab.starts == [Start.KERNEL]
-    assert seen == [[TESTS[1]]]
-
-
-def asked_variant() -> Variant:
-    return Job(kernel="debian:7.3").variant
-
-
-def test_a_lost_guest_is_not_visited(tmp_path: Path) -> None:
-    asked = lane(Lab(lambda test: "lost"), tmp_path)
-    asked.visit = lambda session, events: pytest.fail("there is no guest")
-    asked.run(Cell("head", asked_variant(), 1, (TESTS[0],)))
 
 
 def test_the_exit_status_says_failed_before_trouble() -> None:
