@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import traceback
 from datetime import datetime
@@ -15,7 +16,7 @@ from typing import Any
 
 import click
 
-from harness import cli_prove
+from harness import cli_nightly, cli_prove, cli_self
 from harness.cli_prove import SRC
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.job import Job, check, read_toml
@@ -28,6 +29,7 @@ from harness.model.variant import AddressMode
 OUR_BUG = 70
 INTERRUPTED = 130
 
+_JSON = click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
 _SERIES = "message-id, archive URL, mbox, maildir or patch file, or git:TREE#A..B"
 FORMS = ("text", "json", "junit", "ktap", "markdown", "b4", "patchwork", "kcidb", "reply")
 
@@ -84,7 +86,8 @@ def cli() -> None:
     help="a jobs/*.toml; options replace its keys",
 )
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="run folder  [runs/<time>]")
-def run(job_file: Path | None, out: Path | None, **options: Any) -> None:
+@_JSON
+def run(job_file: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
     """Build, boot and test the kernel with and without SERIES, and say what got worse."""
     from harness.host.store import Store
     from harness.run import Run
@@ -97,8 +100,8 @@ def run(job_file: Path | None, out: Path | None, **options: Any) -> None:
         # click takes it for a closed terminal and exits with 1, which here would blame the patch.
         raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
     _write(report)
-    click.echo(_rendered(report, "text"), nl=False)
-    click.echo(f"{folder}: {report.verdict}")
+    click.echo(_rendered(report, "json" if as_json else "text"), nl=False)
+    click.echo(f"{folder}: {report.verdict}", err=as_json)
     sys.exit(EXIT_CODES[report.verdict])
 
 
@@ -119,14 +122,16 @@ def _rendered(found: Report, form: str, who: str = "") -> str:
 
 
 def _write(found: Report) -> None:
-    for name, form in (("junit.xml", "junit"), ("report.json", "json")):
-        (found.run / name).write_text(_rendered(found, form))
+    from harness.reporters import write_files
+
+    write_files(found)
 
 
 @cli.command()
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--format", "form", type=click.Choice(FORMS), default="text", show_default=True)
 @click.option("--as", "who", metavar="'NAME <MAIL>'", default="", help="who stands for a reply, for its trailers")
+@click.option("--json", "form", flag_value="json", help="the same as --format json")
 @click.option("--runs", metavar="DIR", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 def report(run_folder: Path, form: str, who: str, runs: Path) -> None:
     """Make the report of a run again from its records. Nothing is sent anywhere: b4 is what 'b4 review' reads from a
@@ -150,7 +155,8 @@ def report(run_folder: Path, form: str, who: str, runs: Path) -> None:
 
 @cli.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-def coverage(runs: tuple[Path, ...]) -> None:
+@_JSON
+def coverage(runs: tuple[Path, ...], as_json: bool) -> None:
     """Sum what runs with --coverage counted, name what only the later ones ran, and the lines that never ran."""
     from harness.checks.coverage import FILE
     from harness.formats import gcov
@@ -163,6 +169,9 @@ def coverage(runs: tuple[Path, ...]) -> None:
     except (ValueError, KeyError) as error:
         raise UsageError(f"these runs cannot be summed: {error}", hint="name runs of one driver") from error
     lost = [f"{run.name}/{guest}" for run, (_, guests, _) in zip(runs, found, strict=True) for guest in guests]
+    if as_json:
+        click.echo(gcov.dump(total, lost, found[0][2]))
+        return
     rows = gcov.describe(total, lost, found[0][2]) + gcov.gained(found[0][0], total) + gcov.lines_never_run(total)
     click.echo(printable("\n".join(rows)))
 
@@ -170,18 +179,18 @@ def coverage(runs: tuple[Path, ...]) -> None:
 @cli.command()
 @click.argument("series")
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="also write an mbox that git am takes")
-def fetch(series: str, out: Path | None) -> None:
+@_JSON
+def fetch(series: str, out: Path | None, as_json: bool) -> None:
     """Fetch SERIES and show what it is: revision, patches, base, trailers, attestation."""
-    from harness.formats.series_text import describe
+    from harness.formats.series_text import data, describe
     from harness.host.fetch import fetch as fetch_series
     from harness.host.fetch import write_mbox
 
     found = fetch_series(series)
-    for line in describe(found):
-        click.echo(printable(line))
+    click.echo(data(found) if as_json else printable("\n".join(describe(found))))
     if out is not None:
         write_mbox(found, out)
-        click.echo(f"written to {out}")
+        click.echo(f"written to {out}", err=as_json)
 
 
 @cli.command()
@@ -201,20 +210,24 @@ def shell(**options: Any) -> None:
 @click.option("--install", is_flag=True, help="install what is missing (as root)")
 @click.option("--tests", is_flag=True, help="also what the project's own tests need")
 @click.option("--benchmarks", is_flag=True, help="also what the benchmarks compare with")
-def doctor(install: bool, tests: bool, benchmarks: bool) -> None:
+@_JSON
+def doctor(install: bool, tests: bool, benchmarks: bool, as_json: bool) -> None:
     """Say what this machine can do, and what is missing."""
     from harness.doctor import examine
 
-    sys.exit(examine(install=install, tests=tests, benchmarks=benchmarks))
+    sys.exit(examine(install=install, tests=tests, benchmarks=benchmarks, as_json=as_json))
 
 
 @cli.command()
-def clean() -> None:
+@_JSON
+def clean(as_json: bool) -> None:
     """Delete the cache: sources, trees, kernels, images, QEMU."""
     from harness.host.store import Store
 
     store = Store()
-    click.echo(f"{store.clean() / 1e9:.1f} GB freed in {store.root}")
+    freed = store.clean()
+    told = json.dumps({"freed": freed, "cache": str(store.root)})
+    click.echo(told if as_json else f"{freed / 1e9:.1f} GB freed in {store.root}")
 
 
 @cli.command()
@@ -231,7 +244,8 @@ def clean() -> None:
     type=click.Path(path_type=Path),
     help="folder of the runs  [~/.local/state/xdna-harness/presubmit-<time>]",
 )
-def presubmit(commits: str, count: int | None, out: Path | None, **options: Any) -> None:
+@_JSON
+def presubmit(commits: str, count: int | None, out: Path | None, as_json: bool, **options: Any) -> None:
     """In a kernel tree: what do my commits and uncommitted changes make worse? The quick suite, on the plain kernel
     first, then on the debug kernel. RANGE is A..B or A.. up to HEAD; without it, all since the upstream branch, or the
     nearest tag. The tree stays as it is."""
@@ -245,20 +259,28 @@ def presubmit(commits: str, count: int | None, out: Path | None, **options: Any)
     folder = (out or default_out(stamp)).resolve()
     tree, store = Worktree(Path.cwd()), Store()
     todo = prepare(tree, tree.span(commits, count), Request(folder, **options), store)
-    click.echo(f"the runs are in {folder}")
-    judgements = []
+    click.echo(f"the runs are in {folder}", err=as_json)
+    judgements, told = [], []
     try:
         for report in steps(todo, folder, lambda job, where: Run(job, where, store).execute()):
             _write(report)
-            click.echo(printable("\n".join(summary(report))))
+            if as_json:
+                told.append(json.loads(_rendered(report, "json")))
+            else:
+                click.echo(printable("\n".join(summary(report))))
             judgements.append(report.judgement)
     except BrokenPipeError as error:
         raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
+    if as_json:
+        click.echo(json.dumps(told, indent=1))
     sys.exit(EXIT_CODES[overall(judgements)])
 
 
 cli.add_command(cli_prove.prove)
 cli.add_command(cli_prove.hunt)
+for verb in (*cli_nightly.VERBS, *cli_self.VERBS):
+    cli.add_command(verb)
+cli_self.add_loudness(cli)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from harness.log import printable, say
 from harness.model.kernel import Profile
 from harness.model.variant import AddressMode
 
-SRC = "debian:VERSION, git:URL-or-path#REF, dir:PATH or tar:PATH"
+SRC = "debian:VERSION, debian-bin:VERSION (as shipped), git:URL-or-path#REF, dir:PATH or tar:PATH"
 
 
 @click.command()
@@ -54,7 +55,7 @@ def prove(
 
     job = read_toml(job_file or data_folder("jobs") / "prove.toml", Job, **options)
     if against_itself:
-        sys.exit(_false_alarms(job, against_itself, out))
+        sys.exit(_false_alarms(job, against_itself, out, as_json))
     names = [name for names in only for name in names.split(",") if name]
     bugs = chosen(planted_bugs(planted or data_folder("patches") / "planted"), names)
     folder = out or Path("runs") / f"prove-{datetime.now():%Y-%m-%d-%H%M%S}"
@@ -68,7 +69,7 @@ def prove(
     sys.exit(found.exit_code)
 
 
-def _false_alarms(job: Job, times: int, out: Path | None) -> int:
+def _false_alarms(job: Job, times: int, out: Path | None, as_json: bool) -> int:
     """A driver against itself: 0 when it was never found worse."""
     from harness.host.store import Store
     from harness.itself import against_itself
@@ -79,7 +80,8 @@ def _false_alarms(job: Job, times: int, out: Path | None) -> int:
         found = against_itself(job, times, folder, store, lambda asked, where: Run(asked, where, store).execute())
     except BrokenPipeError as error:
         raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
-    click.echo(f"false alarms: {found}")
+    told = {"runs": found.runs, "bad": found.bad, "unknown": found.unknown}
+    click.echo(json.dumps(told) if as_json else f"false alarms: {found}")
     return 1 if found.bad else 3 if found.unknown else 0
 
 
@@ -96,7 +98,8 @@ def _false_alarms(job: Job, times: int, out: Path | None) -> int:
 @click.option("--edit", "edits", metavar="NAME|FILE", multiple=True, help="a change by pattern on the driver")
 @click.option("--workers", type=int, default=0, help="guests at a time  [as cores and memory allow]")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="folder  [runs/hunt-<time>]")
-def hunt(script: Path | None, out: Path | None, **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
+def hunt(script: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
     """Walk at random over calls, allocations that fail and firmware that misbehaves, one walk a guest. What nobody
     knows yet is asked again, and shrunk to a short script.
 
@@ -114,6 +117,8 @@ def hunt(script: Path | None, out: Path | None, **options: Any) -> None:
         status = hunting.walks() if given is None else hunting.repeat(given)
     finally:
         hunting.close()
-    click.echo(printable("\n".join(hunting.summary())))
-    click.echo(f"{folder}")
+    if as_json:
+        click.echo(json.dumps({**hunting.data(), "out": str(folder)}, indent=1))
+    else:
+        click.echo(printable("\n".join([*hunting.summary(), str(folder)])))
     sys.exit(status)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from harness.errors import HarnessError
@@ -17,11 +19,13 @@ MIN_FREE_GB = 12
 """A source with its trees, a plain and a debug build folder, images and QEMU."""
 
 
-def examine(install: bool, tests: bool, benchmarks: bool = False) -> int:
-    """Print one line per thing; 0 when a run can begin. With ``install``, first install what is missing.
+def examine(install: bool, tests: bool, benchmarks: bool = False, as_json: bool = False) -> int:
+    """Print one line per thing, or a JSON list of them (name, ok, text); 0 when a run can begin. With ``install``,
+    first install what is missing.
 
     Raises UsageError with one line to copy when it is missing and we may not install it.
     """
+    tell = _Teller(as_json)
     store = Store()
     store.root.mkdir(parents=True, exist_ok=True)
     asked = {needs.Purpose.TEST: tests, needs.Purpose.BENCHMARK: benchmarks}
@@ -29,30 +33,44 @@ def examine(install: bool, tests: bool, benchmarks: bool = False) -> int:
     if install:
         needs.ensure(*purposes, log=store.root / "install.log")
     lacking = needs.missing(*purposes)
-    _line("packages", needs.command_line(lacking) if lacking else "all there", bad=bool(lacking))
+    tell("packages", needs.command_line(lacking) if lacking else "all there", bad=bool(lacking))
     sandbox = Sandbox.detect()
-    _line(
+    tell(
         "sandbox",
         f"make runs in {sandbox.kind}" if sandbox.isolated else sandbox.reason,
         bad=not sandbox.isolated,
     )
     free = store.free_bytes() / 1e9
-    _line("disk", f"{free:.0f} GB free for the cache in {store.root}", bad=free < MIN_FREE_GB)
-    emulator_works = not lacking and _emulator(store)
+    tell("disk", f"{free:.0f} GB free for the cache in {store.root}", bad=free < MIN_FREE_GB)
+    emulator_works = not lacking and _emulator(store, tell)
+    tell.end()
     return GOOD if emulator_works and not lacking else MISSING
 
 
-def _emulator(store: Store) -> bool:
+def _emulator(store: Store, tell: _Teller) -> bool:
     """Look at QEMU, fetching it if need be, and measure the accelerators."""
     try:
         emulator = find_qemu(store)
-        _line("qemu", f"{emulator.version}, {emulator.origin}")
-        _line("accelerator", measure(emulator, store).reason)
+        tell("qemu", f"{emulator.version}, {emulator.origin}")
+        tell("accelerator", measure(emulator, store).reason)
     except HarnessError as error:
-        _line("qemu", " ".join(error.lines()), bad=True)
+        tell("qemu", " ".join(error.lines()), bad=True)
         return False
     return True
 
 
-def _line(name: str, text: str, bad: bool = False) -> None:
-    click.echo(f"{'!!' if bad else 'ok'} {name}: {text}")
+class _Teller:
+    """Text is told at once, JSON at the end."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._rows: list[dict[str, object]] | None = [] if as_json else None
+
+    def __call__(self, name: str, text: str, bad: bool = False) -> None:
+        if self._rows is None:
+            click.echo(f"{'!!' if bad else 'ok'} {name}: {text}")
+        else:
+            self._rows.append({"name": name, "ok": not bad, "text": text})
+
+    def end(self) -> None:
+        if self._rows is not None:
+            click.echo(json.dumps(self._rows, indent=1))

@@ -41,7 +41,7 @@ def sum_coverage(
 def locate(builds: Builds, sandbox: Sandbox, lane: str, module: Module, splats: Iterable[str]) -> None:
     """Find file and line of each frame of a lane's splats: <lane>/frames.json."""
     frames = dict.fromkeys(frame for text in splats for frame in lines.frames_in(text))
-    if not frames:
+    if not frames or builds.trees[lane].source.shipped:
         return
     with step(f"{lane}: file and line of {len(frames)} frames"):
         tree = builds.trees[lane]

@@ -170,6 +170,17 @@ class Hunt:
         lines += [f"  found-{n}: {f.key} ({f.hits} of {f.tries}): {f.title}" for n, f in enumerate(self.found, 1)]
         return lines
 
+    def data(self) -> dict[str, object]:
+        """The same for programs: counts, and key, title, hits, tries and steps of what is new."""
+        tally = self.tally
+        found = [
+            {"key": f.key, "title": f.title, "hits": f.hits, "tries": f.tries, "steps": len(f.script)}
+            for f in self.found
+        ]
+        known = [{"times": count, "reason": reason} for count, reason in tally.known_by_count()]
+        counts = {"walks": tally.walks, "steps": tally.steps, "troubles": tally.troubles}
+        return {**counts, "seconds": round(time.monotonic() - self._started, 1), "known": known, "new": found}
+
 
 class Quarry:
     """One new thing, pursued. ``last``: the last answer that showed it; ``asked``: guests so far."""

@@ -72,7 +72,9 @@ class Job(_Strict):
     boot_seconds: float = Field(default=90.0, gt=0, le=3600)
 
     @model_validator(mode="after")
-    def _who_looks_for_leaks(self) -> Job:
+    def _who_can_do_that(self) -> Job:
+        if self.kernel.startswith("debian-bin:") and (self.coverage or self.profile is not Profile.PLAIN):
+            raise ValueError("a kernel as shipped is not built: neither coverage nor the debug profile")
         if self.kmemleak and self.profile is not Profile.DEBUG:
             raise ValueError("kmemleak needs the debug profile")
         return self
@@ -182,12 +184,20 @@ class Expectation(_Strict):
 def read_toml(path: Path, model: type[Model], **overrides: object) -> Model:
     """The file as ``model``; ``overrides`` that are not None replace its keys. UsageError names file and key."""
     try:
-        data = tomllib.loads(path.read_text())
+        return parse_toml(path.read_text(), model, str(path), **overrides)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint="name an existing TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}", hint="mend the line that is named") from error
-    return check({**data, **_given(overrides)}, model, str(path))
+
+
+def parse_toml(text: str, model: type[Model], where: str, **overrides: object) -> Model:
+    """The same of a text; ``where`` names it."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{where} is not TOML: {error}", hint="mend the line that is named") from error
+    return check({**data, **_given(overrides)}, model, where)
 
 
 def _given(overrides: dict[str, object]) -> dict[str, object]:

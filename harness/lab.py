@@ -43,7 +43,7 @@ class Lab:
             qemu=self.qemu.argv,
             accel=self.accelerator.argv,
             image=kernel.image,
-            initrd=self.initrd,
+            initrd=kernel.initrd or self.initrd,
             root=self.root,
             variant=variant,
             sockets=Sockets(Path("/SOCKETS")),

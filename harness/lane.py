@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,8 @@ class LaneRun:
         self.note = note
         self.records = Recorder(folder / "results.jsonl")
         self.starts = Starts(module, folder, guests, question.start, self.stage, note)
+        self.visit: Callable[[Session, Sequence[Mapping[str, Any]]], None] | None = None
+        """What is done in each guest behind its last test, while it lives: it gets the events of its tests."""
         self._lock = threading.RLock()
         self._stopped = False
 
@@ -136,8 +139,10 @@ class LaneRun:
         self.stage(name, outcome, problem.lost.evidence, console=problem.lost.console)
 
     def _start_of(self, cell: Cell) -> Start:
-        """From where this cell's guests should start. A repetition must not share a saved driver with the answer it is
-        to confirm, nor one about the kernel's log a saved kernel."""
+        """From where this cell's guests should start, unless it says so itself. A repetition must not share a saved
+        driver with the answer it is to confirm, nor one about the kernel's log a saved kernel."""
+        if cell.start is not None:
+            return cell.start
         if cell.attempt == 1:
             return Start.DRIVER
         return Start.COLD if KERNEL_LOG in (cell.tests or ()) else Start.KERNEL
@@ -170,9 +175,10 @@ class LaneRun:
             script=question.script,
         )
         title = f"{cell.lane}: {cell.group or 'suite'}, guest {number} ({start.value})"
-        with step(title + (f", attempt {cell.attempt}" if cell.attempt > 1 else "")) as progress:
-            started = time.monotonic()
-            with self.starts.session(self.folder / f"boot-{number}", start) as session:
+        with ExitStack() as guest:
+            with step(title + (f", attempt {cell.attempt}" if cell.attempt > 1 else "")) as progress:
+                started = time.monotonic()
+                session = guest.enter_context(self.starts.session(self.folder / f"boot-{number}", start))
 
                 def add(event: Mapping[str, Any]) -> None:
                     self.records.add({**event, "at": round(time.monotonic() - started, 3)})
@@ -188,6 +194,8 @@ class LaneRun:
                         self._count(session, lost, number)
                 except InfraError as error:
                     raise NotUp("suite", Lost(True, " ".join(error.lines()), "")) from error
+            if self.visit is not None and lost is None:
+                self.visit(session, new)
         if lost is not None:
             say(f"guest lost: {lost.evidence.splitlines()[0]}")
         return lost

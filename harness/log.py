@@ -10,9 +10,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 
 from rich.console import Console
 from rich.text import Text
+
+
+class Loudness(Enum):
+    """What is said of the steps on the way. QUIET: warnings and errors only. VERBOSE: each program that is run, too."""
+
+    QUIET = 0
+    NORMAL = 1
+    VERBOSE = 2
+
 
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -28,6 +38,15 @@ class _Steps(threading.local):
 _running = _Steps()
 
 
+class _How:
+    loudness = Loudness.NORMAL
+
+
+def set_loudness(loudness: Loudness) -> None:
+    """How loud the whole program is from now on."""
+    _How.loudness = loudness
+
+
 def printable(text: str) -> str:
     """``text`` with every control, bidi and surrogate character made visible, so that it cannot drive a
     terminal. Newlines and tabs stay."""
@@ -35,10 +54,16 @@ def printable(text: str) -> str:
 
 
 def say(text: str, style: str = "") -> None:
-    """One line of information."""
-    if _running.silent:
+    """One line of information; what has a style, people must not miss."""
+    if _running.silent or (_How.loudness is Loudness.QUIET and not style):
         return
     _console.print(Text("  " * len(_running.titles) + printable(text), style=style))
+
+
+def detail(text: str) -> None:
+    """One line for those who want to know exactly."""
+    if _How.loudness is Loudness.VERBOSE:
+        say(text, style="dim")
 
 
 def warn(text: str) -> None:
@@ -61,7 +86,11 @@ class Step:
 
     def __init__(self, title: str) -> None:
         self.title = title
-        live = _console.is_terminal and threading.current_thread() is threading.main_thread()
+        live = (
+            _console.is_terminal
+            and _How.loudness is not Loudness.QUIET
+            and threading.current_thread() is threading.main_thread()
+        )
         self._status = _console.status(Text(printable(title))) if live else None
         self._last = time.monotonic()
 

@@ -17,6 +17,7 @@ from harness.model.edit import Edits
 from harness.model.judge import LaneResults, improvements, suspects, wants_more
 from harness.model.result import Result
 from harness.model.series import Patch, Series
+from harness.model.session import Start
 from harness.model.tree import Source
 from harness.model.variant import Variant
 
@@ -39,13 +40,14 @@ class Lane:
 @dataclass(frozen=True)
 class Cell:
     """One run of (some of) the suite. ``tests`` None: all that ``select`` leaves. ``group``: the file whose tests these
-    are; empty: any."""
+    are; empty: any. ``start``: from what its guests start, if not as the attempt says."""
 
     lane: str
     variant: Variant
     attempt: int = 1
     tests: tuple[str, ...] | None = None
     group: str = ""
+    start: Start | None = None
 
 
 @dataclass(frozen=True)

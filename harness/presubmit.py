@@ -8,8 +8,6 @@ OUT/plain/        a run; OUT/debug/ another one, unless plain has found somethin
 
 from __future__ import annotations
 
-import os
-import re
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +17,7 @@ from pathlib import Path
 from harness.errors import UsageError
 from harness.host.fetch import fetch, write_mbox
 from harness.host.sources import has_commit
+from harness.host.state import state_folder
 from harness.host.store import Store
 from harness.host.worktree import Span, Worktree
 from harness.job import Job
@@ -34,7 +33,6 @@ STEPS = (Profile.PLAIN, Profile.DEBUG)
 SHOWN = 10
 SPLAT_LINES = 60
 SERIES, BASE = "series.mbox", "base.patch"
-_TEST_WORD = re.compile(r"[\w:+\-.\[\]]+")
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,7 @@ class Request:
 
 def default_out(stamp: str) -> Path:
     """Where the runs go: not into the kernel tree, which stays as it is, and not into the cache, which is deleted."""
-    state = Path(os.environ.get("XDG_STATE_HOME", ""))
-    return (state if state.is_absolute() else Path.home() / ".local/state") / "xdna-harness" / f"presubmit-{stamp}"
+    return state_folder() / f"presubmit-{stamp}"
 
 
 def jobs(kernel: str, base_patch: str, request: Request) -> list[Job]:
@@ -101,7 +98,7 @@ def summary(report: Report) -> list[str]:
         if culprit := report.culprit(comparison.id):
             lines.append(f"    {culprit}")
         lines += [f"      {line}" for line in splat(comparison)]
-        lines.append(f"    again: {again(report.run, comparison.id)}")
+        lines.append(f"    again: {report.again(comparison.id)}")
     if len(chosen) > SHOWN:
         lines += ["", f"  and {len(chosen) - SHOWN} more"]
     rest = [reason for reason in report.judgement.reasons if reason.partition(": ")[0] not in told]
@@ -122,21 +119,6 @@ def splat(comparison: Comparison) -> list[str]:
     lines = [line for f in new.values() for line in (f"{f.kind}:", *f.text.splitlines()) if not NOISE.match(line)]
     more = [f"... {len(lines) - SPLAT_LINES} more lines"] if len(lines) > SPLAT_LINES else []
     return lines[:SPLAT_LINES] + more
-
-
-def again(run: Path, test: str) -> str:
-    """The command that asks one test again; a stage, or what the kernel says before the first test, takes the whole
-    run. It asks anew each time it is typed, whatever was answered before."""
-    words = ["xdna-harness", "run", "--job", str(run / "job.toml"), "--fresh"]
-    if "::" in test:
-        words += ["-k", _expression(test)]
-    return f'{shlex.join(words)} --out "$(mktemp -d)"'
-
-
-def _expression(test: str) -> str:
-    """A test's name for pytest -k: without its parameters where these hold what -k does not take."""
-    name = test.rpartition("::")[2] if "[" not in test else test[test[: test.index("[")].rindex("::") + 2 :]
-    return name if _TEST_WORD.fullmatch(name) else name.partition("[")[0]
 
 
 def _mbox(series: Series) -> bytes:

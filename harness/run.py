@@ -74,7 +74,7 @@ class Run:
         self.fact("sandbox", confined)
         if not self.sandbox.isolated:
             warn(confined)
-        todo = self._plan()
+        todo = self.plan()
         modules = self.builds.modules(todo)
         if {BASE, HEAD} & {lane.name for lane in todo.lanes} <= modules.keys():
             self._cells(todo, modules)
@@ -83,8 +83,8 @@ class Run:
         self.fact("seconds", f"{time.monotonic() - started:.0f}")
         return derive(self.out)
 
-    def _plan(self) -> Plan:
-        """Fetch, unpack, decide."""
+    def plan(self) -> Plan:
+        """Fetch, unpack, decide. Raises UsageError and InfraError."""
         job = self.job
         base_patches = fetch(job.base_patch).patches if job.base_patch else ()
         known = series_knowledge(job.series)
@@ -141,12 +141,7 @@ class Run:
 
     def _cells(self, todo: Plan, modules: Mapping[str, Module]) -> None:
         """Ask every lane that was built, then again what looks worse."""
-        if self.job.machine:
-            self.fact("target", f"{self.job.machine}, reached by ssh")
-        else:
-            self.lab = Lab.prepare(self.store)
-            self.fact("qemu", f"{self.lab.qemu.version}, {self.lab.qemu.origin}")
-            self.fact("accelerator", self.lab.accelerator.reason)
+        self.prepare()
         try:
             whole = self._ask({name: modules[name] for name in modules}, todo)
             if whole and BASE in self.lanes:
@@ -159,12 +154,21 @@ class Run:
             for lane in self.lanes.values():
                 lane.close()
 
+    def prepare(self) -> None:
+        """Find out on what the guests run."""
+        if self.job.machine:
+            self.fact("target", f"{self.job.machine}, reached by ssh")
+            return
+        self.lab = Lab.prepare(self.store)
+        self.fact("qemu", f"{self.lab.qemu.version}, {self.lab.qemu.origin}")
+        self.fact("accelerator", self.lab.accelerator.reason)
+
     def _ask(self, modules: Mapping[str, Module], todo: Plan) -> bool:
         """The first answers of each lane. A driver that was asked before, in this run or an earlier one, is not asked
         again. False when a lane that everything is compared with is broken."""
         keys = self.keys
         for name, module in modules.items():
-            self._open_lane(name, module)
+            self.open_lane(name, module)
             keys[name] = self._key(module)
         same = {} if self.job.twins else _first_of(keys)
         twins = {name: first for name, first in same.items() if first != name}
@@ -199,7 +203,8 @@ class Run:
         for name, key in self.keys.items():
             answers.keep(self.store, key, self.lanes[name].events, self.out, self.job.fresh)
 
-    def _open_lane(self, name: str, module: Module) -> None:
+    def open_lane(self, name: str, module: Module) -> LaneRun:
+        """Where a lane's questions are asked; it is closed by who asks."""
         job = self.job
         start = Start.DRIVER if job.start == "restored" else Start.COLD
         question = Question(job.suite, job.select, job.test_seconds, job.quick, start, job.kmemleak)
@@ -210,6 +215,7 @@ class Run:
         else:
             guests = self.lab.guests(module, job.variant, job.boot_seconds, self.store)
         self.lanes[name] = LaneRun(module, self.builds.folder(name), question, guests, self.note)
+        return self.lanes[name]
 
     def _key(self, module: Module) -> str:
         """What the answers depend on. Of a machine that is not ours nobody knows all of that, so its answers are not
@@ -279,7 +285,7 @@ class Run:
                 self.records.add({"event": "not-taken-out", "patch": number, "text": why})
                 continue
             self.builds.announce(lane, module)
-            self._open_lane(lane.name, module)
+            self.open_lane(lane.name, module)
             self._ask_without(lane.name, [test for test in tests if "::" in test])
 
     def _ask_without(self, lane: str, tests: Sequence[str]) -> None:

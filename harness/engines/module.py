@@ -24,6 +24,7 @@ from harness.engines.kbuild import DRIVER, Kbuild
 from harness.engines.make import DRIVER_FOLDER as FOLDER
 from harness.engines.make import BuildFailed, Make
 from harness.engines.reach import NotBuilt, listed, never_alone, reach_of
+from harness.engines.shipped import module_of
 from harness.formats import build_log, kbuild_deps, modinfo
 from harness.host import buildfolder, proc
 from harness.host.sandbox import SOURCE, Bind, Sandbox
@@ -87,6 +88,8 @@ class Modules:
         return tree if module.kernel.key == own else _source(tree)
 
     def _find(self, tree: Tree, profile: Profile, *, make: bool, coverage: bool = False) -> Module:
+        if tree.source.shipped:
+            return module_of(tree)
         if why := never_alone(tree, self.sandbox):
             return _inside(self._kernel(tree, profile, make=make), f"kernel and driver: {why}")
         kernel = self._kernel(_source(tree), profile, make=make)

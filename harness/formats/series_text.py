@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 from harness.log import printable
 from harness.model.series import Patch, Series
 
@@ -25,6 +27,13 @@ def describe(series: Series) -> list[str]:
         lines += _patch(patch, number, len(series.patches))
     lines += _list("trailers", series.trailers) + _list("notes", series.notes)
     return [_flat(line) for line in lines]
+
+
+def data(series: Series) -> str:
+    """The same for programs: every field of the series; of each patch all but its mail."""
+    told = {name: value for name, value in vars(series).items() if name != "patches"}
+    patches = [{k: v for k, v in vars(patch).items() if k != "mail"} for patch in series.patches]
+    return json.dumps({**told, "patches": patches}, indent=1)
 
 
 def _title(series: Series) -> str:

@@ -80,6 +80,8 @@ NEEDS: dict[Purpose, tuple[Need, ...]] = {
         Need("libdbd-sqlite3-perl", "DBD::SQLite"),
         Need("libsearch-xapian-perl", "Search::Xapian"),
         Need("libplack-perl", "Plack::Util"),
+        Need("mandoc", "mandoc"),  # the man page
+        Need("systemd", "systemd-analyze"),  # docs/ci
     ),
     Purpose.BENCHMARK: (Need("kmod", "depmod"),),  # virtme-ng
 }

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InfraError
+from harness.log import detail
 
 Argv = Sequence[str | os.PathLike[str]]
 
@@ -73,6 +74,7 @@ def run(
     a non-zero status raises :class:`CommandFailed`; a missing program is an :class:`InfraError`.
     """
     words = tuple(os.fspath(word) for word in argv)
+    detail(f"{what}: {shlex.join(words)}")
     sink = log.open("ab") if log else None
     source = stdin.open("rb") if isinstance(stdin, Path) else subprocess.PIPE
     try:
@@ -144,6 +146,7 @@ def spawn(
     Its output goes to ``log``; it inherits ``fds``.
     """
     words = ["setpriv", "--pdeathsig", "KILL", *(os.fspath(word) for word in argv)]
+    detail(f"beside us: {shlex.join(words)}")
     with log.open("ab") as sink:
         return subprocess.Popen(
             words,

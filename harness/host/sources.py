@@ -19,14 +19,14 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.formats.debian import version_key
-from harness.host import folder, repository, tarball
+from harness.host import folder, repository, shipped, tarball
 from harness.host.apt import PrivateApt
 from harness.host.git import one_line
 from harness.host.store import Store, hash_file, key_of
 from harness.log import step
 from harness.model.tree import Source
 
-FORMS = "debian:VERSION, git:URL-or-path#REF, dir:PATH or tar:PATH"
+FORMS = "debian:VERSION, debian-bin:VERSION, git:URL-or-path#REF, dir:PATH or tar:PATH"
 DRIVER = "drivers/accel/amdxdna"
 LAYOUT = 1
 """Part of every key; to be raised when the way of unpacking changes what comes out."""
@@ -48,13 +48,25 @@ def resolve(spec: str, store: Store) -> Source:
     server or disk.
     """
     kind, rest = split(spec)
-    return {"debian": _debian, "git": _git, "dir": _dir, "tar": _tar}[kind](spec, rest, store)
+    return {"debian": _debian, "debian-bin": _shipped, "git": _git, "dir": _dir, "tar": _tar}[kind](spec, rest, store)
+
+
+def identity(spec: str, store: Store) -> str:
+    """What ``spec`` names today, as far as that can be told without unpacking it: package and version, commit, hash of
+    a file; of a folder its content. Raises as :func:`resolve` does."""
+    kind, rest = split(spec)
+    if kind in ("debian", "debian-bin"):
+        apt = PrivateApt(store)
+        return repr(_offer(rest, apt) if kind == "debian" else choose(rest, shipped.images(apt), ()))
+    if kind == "git":
+        return _git_commit(spec, rest)[1]
+    return hash_file(Path(rest).expanduser()) if kind == "tar" else resolve(spec, store).key
 
 
 def split(spec: str) -> tuple[str, str]:
     """``debian:7.3`` as ("debian", "7.3"); UsageError when it is none of the known forms."""
     kind, colon, rest = spec.partition(":")
-    if not colon or not rest or kind not in ("debian", "git", "dir", "tar"):
+    if not colon or not rest or kind not in ("debian", "debian-bin", "git", "dir", "tar"):
         raise UsageError(f"not a kernel source: {one_line(spec)}", hint=f"write {FORMS}")
     if "\0" in rest or rest.startswith("-"):
         raise UsageError(f"not a name: {one_line(rest)}", hint=f"write {FORMS}")
@@ -144,6 +156,22 @@ def _debian(spec: str, wanted: str, store: Store) -> Source:
     return _entry(spec, f"{where} {offer.package} {offer.version}", key, store, make)
 
 
+def _shipped(spec: str, wanted: str, store: Store) -> Source:
+    apt = PrivateApt(store)
+    offer = choose(wanted, shipped.images(apt), ())
+    if offer is None and apt.refresh(older_than=60):
+        offer = choose(wanted, shipped.images(apt), ())
+    if offer is None:
+        known = [version for versions in shipped.images(apt).values() for version in versions]
+        raise UsageError(
+            f"apt knows no kernel package of version {one_line(wanted)}",
+            hint=f"the nearest are {', '.join(nearest(wanted, known))}" if known else "the mirror carries none",
+        )
+    root = shipped.unpacked(offer.package, offer.version, apt, store)
+    origin = f"package {offer.package} {offer.version}, as shipped"
+    return Source(spec, origin, upstream(offer.version), root.name, root, shipped=True)
+
+
 def _offer(wanted: str, apt: PrivateApt) -> Offer | None:
     return choose(wanted, _binaries(apt), apt.source_versions("linux"))
 
@@ -183,12 +211,18 @@ def _commit_key(commit: str) -> str:
     return key_of(commit=commit, layout=LAYOUT)
 
 
-def _git(spec: str, rest: str, store: Store) -> Source:
+def _git_commit(spec: str, rest: str) -> tuple[Path | None, str]:
+    """The repository, if it is a local one, and the full hash of the commit."""
     place, _, ref = rest.rpartition("#")
     if not place or not ref or ref.startswith("-"):
         raise UsageError(f"no commit in {one_line(spec)}", hint="write git:URL-or-path#REF, such as git:.#v7.3")
     local = None if repository.is_url(place) else repository.find(place)
-    commit = repository.commit_of(local, ref) if local else repository.remote_commit_of(place, ref)
+    return local, repository.commit_of(local, ref) if local else repository.remote_commit_of(place, ref)
+
+
+def _git(spec: str, rest: str, store: Store) -> Source:
+    local, commit = _git_commit(spec, rest)
+    place = rest.rpartition("#")[0]
 
     def make(root: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=root.parent) as scratch:

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.errors import InfraError
-from harness.log import say
+from harness.log import say, warn
 
 KINDS = (
     "sources",
@@ -36,6 +36,9 @@ KINDS = (
     "lines",
     "footprints",
 )
+EXPENDABLE = ("guests", "lines", "footprints", "trees", "modules", "kernels", "sources")
+"""What may go when the disk is full, in this order: the cheapest to make anew first."""
+SPARED_SECONDS = 24 * 3600.0
 LOCK_SECONDS = 3600.0
 
 
@@ -82,6 +85,8 @@ class Store:
         """
         entry = self.path(kind, key)
         if entry.exists():
+            with suppress(OSError):  # what is used stays (see spare); somebody else's cache is used all the same
+                os.utime(entry)
             return entry
         with self.lock(kind, key):
             if entry.exists():
@@ -109,19 +114,43 @@ class Store:
 
         Another process may do the same at the same time.
         """
-        folder = self.root / kind
-        used: list[tuple[float, int, Path]] = []
-        for path in folder.glob("[!.]*") if folder.exists() else ():
+        used = []
+        for _, path in self._by_age(kind):
             with suppress(FileNotFoundError, NotADirectoryError):
-                used.append((path.stat().st_mtime, _size(path), path))
-        gone, total = 0, sum(size for _, size, _ in used)
-        for _, size, path in sorted(used):
+                used.append((size_of(path), path))
+        gone, total = 0, sum(size for size, _ in used)
+        for size, path in used:
             if total <= most:
                 break
             total -= size
             gone += 1
             shutil.rmtree(path, ignore_errors=True)
         return gone
+
+    def spare(self, wanted: int) -> int:
+        """Throw entries away until ``wanted`` bytes are free on the cache's disk: what is made anew soonest goes first,
+        of that what was not used for longest. What was used in the last day stays, so no run loses what it works with.
+        How many entries went. Nothing is measured: to look at each of a cache's million files takes minutes."""
+        gone = 0
+        for kind in EXPENDABLE:
+            for used, path in self._by_age(kind):
+                if self.free_bytes() >= wanted:
+                    return gone
+                if time.time() - used > SPARED_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
+                    gone += 1
+        if self.free_bytes() < wanted:
+            warn(f"{self.free_bytes() / 1e9:.1f} GB are free, not {wanted / 1e9:.1f}; all of the cache was used lately")
+        return gone
+
+    def _by_age(self, kind: str) -> list[tuple[float, Path]]:
+        """When each entry was used last, and where it is; what was not used for longest first."""
+        folder = self.root / kind
+        found: list[tuple[float, Path]] = []
+        for path in folder.glob("[!.]*") if folder.exists() else ():
+            with suppress(FileNotFoundError):
+                found.append((path.stat().st_mtime, path))
+        return sorted(found)
 
     @contextmanager
     def lock(self, kind: str, key: str) -> Iterator[None]:
@@ -156,11 +185,11 @@ class Store:
         """Delete everything; returns the number of bytes that were freed."""
         if not self.root.exists():
             return 0
-        freed = _size(self.root)
+        freed = size_of(self.root)
         shutil.rmtree(self.root)
         return freed
 
 
-def _size(folder: Path) -> int:
+def size_of(folder: Path) -> int:
     """Bytes on disk, holes not counted."""
     return sum(p.lstat().st_blocks * 512 for p in folder.rglob("*") if p.is_file() and not p.is_symlink())

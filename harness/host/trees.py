@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.errors import HarnessError, InfraError
+from harness.errors import HarnessError, InfraError, UsageError
 from harness.host import edits as editing
 from harness.host import git, proc
 from harness.host.sandbox import SOURCE, Bind
@@ -39,6 +39,11 @@ def make_tree(source: Source, layers: Sequence[Patch], store: Store, edits: Sequ
     Lanes with the same layers and edits share the entry. Raises what :func:`harness.host.git.apply` and
     :func:`harness.host.edits.make` raise.
     """
+    if source.shipped and (layers or edits):
+        raise UsageError(
+            f"{source.spec} is a kernel as shipped: no patch and no edit can be applied to it",
+            hint=f"use its source, {source.spec.replace('debian-bin:', 'debian:')}",
+        )
     if not layers and not edits:
         return Tree(content_key(source, {}), source.path, source)
     diffs = [hashlib.sha256(git.diff_of(layer.mail)).hexdigest() for layer in layers]

@@ -21,7 +21,8 @@ class Kernel:
 
     ``release`` is what ``uname -r`` must say in the guest; it carries ``key``. ``image`` is the bzImage. ``modules``
     are the .ko files the driver needs, in the order in which they are loaded, amdxdna last. ``build`` is the build
-    folder (vmlinux, System.map, .config), ``log`` make's output.
+    folder (vmlinux, System.map, .config), ``log`` make's output. ``initrd``: what it boots with, if it needs one of its
+    own.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Kernel:
     modules: tuple[Path, ...]
     build: Path
     log: Path
+    initrd: Path | None = None
 
 
 @dataclass(frozen=True)

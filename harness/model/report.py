@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from harness.model.again import anywhere, repro
 from harness.model.blame import Culprit
-from harness.model.judge import Change, Judgement, Verdict
+from harness.model.judge import Change, Comparison, Judgement, Verdict
 from harness.model.measures import Number
 from harness.model.proof import OwnLines, doubts
-from harness.model.result import Result
+from harness.model.result import Outcome, Result
+
+FAILED = (Outcome.FAIL, Outcome.LOST, Outcome.ERROR)
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,23 @@ class Report:
             return ()
         different = any(c.change is not Change.SAME for c in self.judgement.comparisons)
         return doubts(different, self.own_lines, bool(self.coverage))
+
+    def again(self, test: str) -> str:
+        """The line that asks this test again as it was asked here; on the lane where it failed."""
+        lane = next((name for name in ("head", *self.lanes) if self._failed(name, test)), "head")
+        return repro(self.run, test, lane)
+
+    def anywhere(self, test: str) -> str:
+        """The same for somebody who has not the run's folder."""
+        return anywhere(self.command, test)
+
+    def _failed(self, lane: str, test: str) -> bool:
+        found = self.lanes[lane].results if lane in self.lanes else ()
+        return any(result.id == test and result.outcome in FAILED for result in found)
+
+    def failed(self, comparison: Comparison) -> bool:
+        """Whether any answer of head, or without head of base, was no; whatever is made of it."""
+        return any(result.outcome in FAILED for result in comparison.head or comparison.base)
 
     def culprit(self, test: str) -> str:
         """Who broke this test, in words; empty when nobody is named."""

@@ -12,7 +12,8 @@ class Source:
     """An unpacked kernel source as somebody shipped it; never written to.
 
     ``spec`` is what the user wrote (``debian:7.3``); ``origin`` says what that came to (package and version, commit,
-    file hash); ``version`` is the Makefile's (``7.3.4``); ``key`` is a hash of what the content came from.
+    file hash); ``version`` is the Makefile's (``7.3.4``); ``key`` is a hash of what the content came from. ``shipped``:
+    it is no source, but a kernel that its distribution has built (harness/host/shipped.py).
     """
 
     spec: str
@@ -20,6 +21,7 @@ class Source:
     version: str
     key: str
     path: Path
+    shipped: bool = False
 
 
 @dataclass(frozen=True)

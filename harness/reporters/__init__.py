@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One report, many renderings. Pure; nothing is sent anywhere."""
+"""One report, many renderings. Pure but for the files beside a run; nothing is sent anywhere."""
 
 from __future__ import annotations
 
@@ -24,3 +24,9 @@ FORMS: Mapping[str, Callable[[Report], str]] = {
 def render(report: Report, form: str, who: str = "") -> str:
     """The report in one of :data:`FORMS`; ``who`` ("A Name <mail>") stands for a reply."""
     return reply.render(report, who) if form == "reply" else FORMS[form](report)
+
+
+def write_files(report: Report) -> None:
+    """What every run leaves in its folder: junit.xml and report.json."""
+    for name, form in (("junit.xml", "junit"), ("report.json", "json")):
+        (report.run / name).write_text(render(report, form))

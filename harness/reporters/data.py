@@ -18,7 +18,7 @@ def render(report: Report) -> str:
     to fail, and does or does not), ``doubts`` (what must be read with the verdict), ``own_lines`` (of the code that the
     series adds, how many were run, if that was counted), ``reasons``, ``facts``, ``notes``, ``trailers``, ``culprits``
     and ``patches`` when each patch was tested, ``measures`` (test, name, value and unit on base and head, null where
-    there is none), and all answers of each lane."""
+    there is none), ``again`` (by id of what failed, the line that asks it again), and all answers of each lane."""
     data = {
         "verdict": report.verdict,
         "title": report.title,
@@ -34,6 +34,7 @@ def render(report: Report) -> str:
         "known": sorted(report.known),
         "mended": report.mended,
         "known_reasons": {test: list(reasons) for test, reasons in report.known.items()},
+        "again": {c.id: report.again(c.id) for c in report.judgement.comparisons if report.failed(c)},
         "variant": report.variant,
         "facts": dict(report.facts),
         "notes": list(report.notes),

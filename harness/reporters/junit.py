@@ -56,6 +56,7 @@ def _case(report: Report, comparison: Comparison) -> TestCase:
     if mark is not None:
         case.result = [mark]
     said = [f"{lane}: {_said(result)}" for lane, result in _both(comparison)]
+    said += [f"again: {report.again(comparison.id)}"] if report.failed(comparison) else []
     if isinstance(mark, Error | Failure):
         said += [f"[[ATTACHMENT|{path}]]" for path in _consoles(report, comparison)]
     case.system_out = printable("\n".join(said))

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from harness.log import printable
-from harness.model.report import LaneReport, Report
+from harness.model.report import FAILED, LaneReport, Report
 from harness.model.result import Outcome, Result
 
 ORIGIN = "xdna_harness"
@@ -102,6 +102,8 @@ def _test(report: Report, lane: LaneReport, result: Result) -> dict[str, Any]:
             "known": list(known),
         },
     }
+    if result.outcome in FAILED:
+        found["misc"]["again"] = _text(report.anywhere(result.id))
     if result.evidence:
         found["log_excerpt"] = _text(result.evidence)[:LOG_CHARACTERS]
     return found

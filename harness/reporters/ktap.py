@@ -20,6 +20,7 @@ def render(report: Report) -> str:
     lines = ["KTAP version 1", f"# {_flat(f'{report.verdict}  {report.title}')}", f"1..{len(found)}"]
     for number, comparison in enumerate(found, 1):
         lines += _diagnosis(comparison)
+        lines += [f"# again: {_flat(report.again(comparison.id))}"] if report.failed(comparison) else []
         lines.append(_line(report, number, comparison))
     return printable("\n".join(lines)) + "\n"
 

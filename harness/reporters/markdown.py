@@ -63,6 +63,7 @@ def _worse(report: Report) -> list[str]:
         if answers:
             # Indented, so that no fence can be closed from inside.
             lines += ["", *(f"    {printable(line)}" for line in excerpt(answers[0]))]
+        lines += ["", f"    {printable(report.again(comparison.id))}"] if report.failed(comparison) else []
     return lines
 
 

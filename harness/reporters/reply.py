@@ -5,7 +5,6 @@ who did it, and how to see it. A file only; reading and sending it is the user's
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 
 from harness.log import printable
@@ -67,8 +66,7 @@ def _regression(report: Report, comparison: Comparison) -> list[str]:
     answers = [r for r in comparison.head if r.outcome is not Outcome.PASS]
     lines += ["", *(f"    {line}" for line in (excerpt(answers[0]) if answers else []))]
     if "::" in comparison.id:
-        name = comparison.id.partition("::")[2].partition("[")[0]
-        lines += ["", "  To see it:", f"    {shlex.join([*report.command, '-k', name])}"]
+        lines += ["", "  To see it:", f"    {report.anywhere(comparison.id)}"]
     return [*lines, ""]
 
 

@@ -129,6 +129,8 @@ def _section(report: Report, title: str, changes: tuple[Change, ...], evidence: 
             lines.append(f"    {culprit}")
         if evidence:
             lines += [f"      {line}" for line in _evidence(comparison)]
+        if report.failed(comparison):
+            lines.append(f"    again: {report.again(comparison.id)}")
     return lines
 
 
@@ -176,7 +178,11 @@ def _difference_free(report: Report) -> list[str]:
         for c in report.judgement.comparisons
         if c.change is Change.SAME and c.head and c.head[0].outcome in (Outcome.FAIL, Outcome.LOST)
     ]
-    return ["", f"fails on base too: {len(same)}", *(f"  {c.id}" for c in same)] if same else []
+    return (
+        ["", f"fails on base too: {len(same)}", *(f"  {c.id}\n    again: {report.again(c.id)}" for c in same)]
+        if same
+        else []
+    )
 
 
 def _numbers(report: Report) -> list[str]:

@@ -84,7 +84,7 @@ def test_the_culprit_and_a_command_that_shows_it_again(tree: Path, presubmit: Pr
     assert "plain: BAD" in ran.stdout
     assert "introduced by 2/2, still there at 2/2" in ran.stdout
     assert not (ran.out / "debug").exists(), "plain is BAD already"
-    found = re.search(r"again: (xdna-harness run .*)", ran.stdout)
+    found = re.search(r"again: (xdna-harness repro .*)", ran.stdout)
     assert found, ran
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "xdna-harness"
@@ -92,7 +92,7 @@ def test_the_culprit_and_a_command_that_shows_it_again(tree: Path, presubmit: Pr
     program.chmod(0o755)
     again = in_shell(["sh", "-c", found.group(1)], tmp_path, program.parent)
     assert again.returncode == 1, again.stderr
-    assert "test_e18_accounting: PASS on base, FAIL on head" in again.stdout
+    assert "test_e18_accounting on head: 1 FAIL" in again.stdout
 
 
 def test_uncommitted_changes_on_the_plain_kernel(tree: Path, presubmit: Presubmit) -> None:

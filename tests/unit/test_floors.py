@@ -43,8 +43,14 @@ FLOORS = {
     "doctor": 4,
     "shell": 4,
     "runs": 4,
+    "repro": 4,
+    "nightly": 4,
+    "matrix": 4,
     "cli": 5,
     "cli_prove": 5,
+    "cli_nightly": 5,
+    "cli_self": 5,
+    "manpage": 4,
 }
 SAME_FLOOR = {
     ("job", "plan"),

@@ -445,3 +445,19 @@ def test_no_fresh_guest_when_enough_is_known(tmp_path: Path, what: str) -> None:
     run.run(Cell("head", Variant()), enough=lambda: True)
     assert lab.boots == 1
     assert TESTS[2] not in outcomes(run)
+
+
+def test_a_cell_says_from_what_its_guests_start_and_they_are_visited_alive(tmp_path: Path) -> None:
+    lab = Lab(lambda test: "fail" if test == TESTS[1] else "pass")
+    asked = lane(lab, tmp_path, Start.DRIVER)
+    seen: list[list[object]] = []
+    asked.visit = lambda session, events: seen.append([e["id"] for e in events if e["event"] == "test-end"])
+    asked.run(Cell("head", Variant(), 1, (TESTS[1],), start=Start.KERNEL))
+    assert (lab.starts, seen) == ([Start.KERNEL], [[TESTS[1]]])
+
+
+def test_a_lost_guest_is_not_visited(tmp_path: Path) -> None:
+    asked = lane(Lab(lambda test: "lost"), tmp_path)
+    asked.visit = lambda session, events: pytest.fail("there is no guest")
+    asked.run(Cell("head", Variant(), 1, (TESTS[0],)))
+    assert outcomes(asked)[TESTS[0]] is Outcome.LOST

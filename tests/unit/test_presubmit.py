@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from harness.model.judge import Change, Comparison, Judgement, Verdict
 from harness.model.kernel import Profile
 from harness.model.report import Report
 from harness.model.result import Outcome, Result
-from harness.presubmit import Request, again, default_out, jobs, prepare, splat, steps, summary
+from harness.presubmit import Request, default_out, jobs, prepare, splat, steps, summary
 
 DRIVER = "drivers/accel/amdxdna"
 WHO = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main")
@@ -189,7 +187,7 @@ def test_a_developer_reads_culprit_splat_and_command() -> None:
     assert "introduced by 2/3, still there at 3/3" in text
     assert "KASAN:" in text
     assert "use-after-free line 2" in text
-    assert "-k test_r01_a_hang_is_survived" in text
+    assert f"again: xdna-harness repro /o/plain {TEST}" in text
     assert "xdna-harness report /o/plain" in text
 
 
@@ -265,47 +263,3 @@ Memory state around the buggy address:
 =================================================================="""
     mixed = Finding(Kind.KASAN, "t", "KASAN:t", "\n".join(noise.split("\n") + told.split("\n")))
     assert splat(compared([result(Outcome.PASS)], [result(Outcome.FAIL, mixed)])) == ["KASAN:", *told.split("\n")]
-
-
-def words(command: str, folder: Path) -> list[str]:
-    """The words that the program gets when a shell is given the command."""
-    for name, text in (("xdna-harness", "printf '%s\\0' \"$@\""), ("mktemp", 'echo "made $*"')):
-        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-        (folder / name).chmod(0o755)
-    env = {"PATH": f"{folder}:{os.environ['PATH']}", "HOME": "/nowhere"}
-    done = subprocess.run(["sh", "-c", command], env=env, check=True, capture_output=True, text=True)
-    return done.stdout.split("\0")[:-1]
-
-
-def test_the_command_survives_a_shell(tmp_path: Path) -> None:
-    run = tmp_path / "it's $HOME; # odd" / "plain"
-    assert words(again(run, TEST), tmp_path) == [
-        *("run", "--job", str(run / "job.toml"), "--fresh"),
-        *("-k", "test_r01_a_hang_is_survived", "--out", "made -d"),
-    ]
-    for whole in ("stage/build", "boot/kernel-log"):
-        assert "-k" not in words(again(run, whole), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("test", "others"),
-    [
-        ("test_x.py::test_plain", set()),
-        ("test_x.py::test_size[4-MB]", set()),
-        ("test_x.py::TestIn::test_class", set()),
-        ("test_x.py::test_text[a::b or c]", {"test_x.py::test_text[(]"}),
-    ],
-)
-def test_pytest_finds_the_test_by_the_expression(tmp_path: Path, test: str, others: set[str]) -> None:
-    (tmp_path / "test_x.py").write_text(
-        "import pytest\n"
-        "def test_plain(): pass\n"
-        "@pytest.mark.parametrize('n', ['4-MB', '64-MB'])\ndef test_size(n): pass\n"
-        "class TestIn:\n    def test_class(self): pass\n"
-        "@pytest.mark.parametrize('n', ['a::b or c', '('])\ndef test_text(n): pass\n"
-    )
-    given = words(again(tmp_path, test), tmp_path)
-    expression = given[given.index("-k") + 1]
-    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--collect-only", "-k", expression]
-    done = subprocess.run([*argv, "test_x.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert set(re.findall(r"^test_x\.py::.*$", done.stdout, re.MULTILINE)) == {test, *others}

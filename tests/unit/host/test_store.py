@@ -32,7 +32,7 @@ def test_what_another_process_throws_away_is_no_trouble(tmp_path: Path, monkeypa
     for name in ("old", "gone", "new"):
         (tmp_path / "guests" / name).mkdir(parents=True)
         (tmp_path / "guests" / name / "memory").write_bytes(bytes(1 << 16))
-    size = store_module._size
+    size = store_module.size_of
 
     def vanishing(folder: Path) -> int:
         if folder.name == "gone":
@@ -40,7 +40,7 @@ def test_what_another_process_throws_away_is_no_trouble(tmp_path: Path, monkeypa
             return folder.stat().st_size
         return size(folder)
 
-    monkeypatch.setattr(store_module, "_size", vanishing)
+    monkeypatch.setattr(store_module, "size_of", vanishing)
     os.utime(tmp_path / "guests/old", (1, 1))
     assert store.trim("guests", 1 << 16) == 1
     assert [path.name for path in (tmp_path / "guests").iterdir()] == ["new"]
