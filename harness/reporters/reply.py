@@ -66,9 +66,8 @@ def _regression(report: Report, comparison: Comparison) -> list[str]:
         lines += _wrapped(culprit, 2)
     answers = [r for r in comparison.head if r.outcome is not Outcome.PASS]
     lines += ["", *(f"    {line}" for line in (excerpt(answers[0]) if answers else []))]
-    if "::" in comparison.id:
-        name = comparison.id.partition("::")[2].partition("[")[0]
-        lines += ["", "  To see it:", f"    {shlex.join([*report.command, '-k', name])}"]
+    if words := report.repeat(comparison.id):
+        lines += ["", "  To see it:", f"    {shlex.join(words)}"]
     return [*lines, ""]
 
 
