@@ -29,7 +29,7 @@ OUR_BUG = 70
 INTERRUPTED = 130
 
 _SERIES = "message-id, archive URL, mbox, maildir or patch file, or git:TREE#A..B"
-FORMS = ("text", "json", "junit", "ktap", "markdown", "b4", "patchwork", "kcidb", "reply")
+FORMS = ("text", "json", "junit", "ktap", "markdown", "html", "b4", "patchwork", "kcidb", "reply")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -119,7 +119,7 @@ def _rendered(found: Report, form: str, who: str = "") -> str:
 
 
 def _write(found: Report) -> None:
-    for name, form in (("junit.xml", "junit"), ("report.json", "json")):
+    for name, form in (("junit.xml", "junit"), ("report.json", "json"), ("report.html", "html")):
         (found.run / name).write_text(_rendered(found, form))
 
 

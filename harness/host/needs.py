@@ -80,6 +80,7 @@ NEEDS: dict[Purpose, tuple[Need, ...]] = {
         Need("libdbd-sqlite3-perl", "DBD::SQLite"),
         Need("libsearch-xapian-perl", "Search::Xapian"),
         Need("libplack-perl", "Plack::Util"),
+        Need("chromium-headless-shell", "chromium-headless-shell"),  # looks at the page
     ),
     Purpose.BENCHMARK: (Need("kmod", "depmod"),),  # virtme-ng
 }

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness.model.report import Report
-from harness.reporters import checks, data, junit, kcidb, ktap, markdown, reply, text
+from harness.reporters import checks, data, junit, kcidb, ktap, markdown, page, reply, text
 
 FORMS: Mapping[str, Callable[[Report], str]] = {
     "text": text.render,
@@ -14,6 +14,7 @@ FORMS: Mapping[str, Callable[[Report], str]] = {
     "junit": junit.render,
     "ktap": ktap.render,
     "markdown": markdown.render,
+    "html": page.render,
     "b4": lambda report: checks.b4(report, text.render(report)),
     "patchwork": checks.patchwork,
     "kcidb": kcidb.render,
