@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.model.changed import ChangedFile, Line, Ran
@@ -12,6 +13,8 @@ from harness.reporters.page.document import Section
 from harness.reporters.page.pictures.score import interval
 from harness.reporters.page.pictures.svg import bar
 
+MOST_LINES = 4000
+"""Of a diff: two kernels may differ in more than anybody reads."""
 CLASSES = {Ran.RAN: "ran", Ran.NEVER: "never", Ran.NOT_CODE: "nocode", Ran.UNKNOWN: ""}
 
 
@@ -34,10 +37,10 @@ def coverage(report: Report) -> Section | None:
     note = (
         f"{own.run} of {own.lines} lines ran" if own else ("counted" if report.coverage else "nobody counted what ran")
     )
+    files, left = _files(report.changed)
     data = {
-        "files": [
-            (file.name, _gist(file), [[_row(line) for line in hunk] for hunk in file.hunks]) for file in report.changed
-        ],
+        "files": files,
+        "left": left,
         "own": own,
         "bar": bar(f"{own.run} of {own.lines} added lines ran", own.run / own.lines, "good") if own else None,
         "counted": bool(report.coverage),
@@ -45,6 +48,21 @@ def coverage(report: Report) -> Section | None:
     }
     title = "Coverage on the diff" if report.changed else "Coverage"
     return Section("coverage", title, "coverage.html", data, note)
+
+
+def _files(changed: Sequence[ChangedFile]) -> tuple[list[tuple[str, str, list[list[Row]]]], int]:
+    """Each file's name, what there is to say of it, and its hunks; and how many lines were left out."""
+    files, left, room = [], 0, MOST_LINES
+    for file in changed:
+        hunks = []
+        for hunk in file.hunks:
+            room -= len(hunk)
+            if room >= 0:
+                hunks.append([_row(line) for line in hunk])
+            else:
+                left += len(hunk)
+        files.append((file.name, _gist(file), hunks))
+    return files, left
 
 
 def _gist(file: ChangedFile) -> str:

@@ -25,6 +25,7 @@ from harness.model.rate import Rate
 from harness.model.report import LaneReport, PatchReport, Report
 from harness.model.result import Measure, Outcome, Result
 from harness.reporters import page
+from harness.reporters.page import lab
 from harness.reporters.page.document import Section
 
 P, F, L, S, E = Outcome.PASS, Outcome.FAIL, Outcome.LOST, Outcome.SKIP, Outcome.ERROR
@@ -219,6 +220,15 @@ def test_lines_of_the_diff_say_whether_they_ran(full: Report) -> None:
     )
     assert "--coverage" in page.render(uncounted)
     assert "1 line(s) added" in page.render(uncounted)
+
+
+def test_a_diff_that_nobody_reads_is_cut(full: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "MOST_LINES", 3)
+    hunks = tuple((Line("+", n, f"line {n}"), Line("+", n + 1, f"line {n + 1}")) for n in (1, 5, 9))
+    html = page.render(replace(full, changed=(ChangedFile("x.c", hunks),)))
+    assert "line 2" in html
+    assert "line 5" not in html
+    assert "And 4 more lines, in series.diff." in html
 
 
 def test_a_score_is_drawn_with_its_interval(full: Report) -> None:
