@@ -112,8 +112,8 @@ class Run:
                 transient=True,
             )
         edits = [read_edits(name) for name in job.edits]
-        for edit in edits:
-            self.fact("edit", f"{edit.name}, on every lane: {edit.title}")
+        if edits:
+            self.fact("edit", "; ".join(f"{edit.name}, on every lane: {edit.title}" for edit in edits))
         todo = plan(job, kernel, base, series, base_patches, merged, groups(), edits)
         for note in todo.notes:
             self.note(note)
