@@ -147,6 +147,10 @@ WIDER = """limit => [...document.querySelectorAll("body *")]
     .filter(part => part.getBoundingClientRect().right > limit + 0.5)
     .map(part => part.outerHTML.slice(0, 200))"""
 
+SQUEEZED = """[...document.querySelectorAll("svg.fixed")]
+    .filter(part => part.getBoundingClientRect().width < Number(part.getAttribute("width")) - 0.5)
+    .map(part => part.ariaLabel)"""
+
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
@@ -156,6 +160,7 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, html: Path, width: i
         page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.evaluate(WIDER, width) == []
+        assert page.evaluate(SQUEEZED) == []
         word = page.locator(".word").bounding_box()
         title = page.locator("h1").bounding_box()
         assert word is not None

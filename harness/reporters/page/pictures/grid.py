@@ -13,7 +13,7 @@ from harness.model.result import Outcome
 from harness.reporters.page.pictures.svg import element, picture, title
 
 SIDE, GAP = 11, 2
-COLUMNS = 24
+COLUMNS = 22
 """As many as a phone of 360 px has room for."""
 ROW_GAP = 7
 KNOWN = "known"
