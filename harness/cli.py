@@ -31,7 +31,7 @@ INTERRUPTED = 130
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
 _SERIES = "message-id, archive URL, mbox, maildir or patch file, or git:TREE#A..B"
-FORMS = ("text", "json", "junit", "ktap", "markdown", "b4", "patchwork", "kcidb", "reply")
+FORMS = ("text", "json", "junit", "ktap", "markdown", "html", "b4", "patchwork", "kcidb", "reply")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -13,7 +13,7 @@ from harness.builds import Builds
 from harness.checks import coverage
 from harness.engines.lines import Locator
 from harness.errors import InfraError
-from harness.formats import lines
+from harness.formats import changes, lines
 from harness.host.sandbox import Sandbox
 from harness.log import say, step
 from harness.model.kernel import Module
@@ -36,6 +36,13 @@ def sum_coverage(
             note(f"no coverage: {error.message}")
             return
         (builds.out / coverage.FILE).write_text(text)
+
+
+def keep_difference(builds: Builds) -> None:
+    """What the series changes in the driver: series.diff. Nothing where there is no base."""
+    if {BASE, HEAD} <= builds.trees.keys():
+        old, new = (coverage.sources(builds.trees[lane].path) for lane in (BASE, HEAD))
+        (builds.out / changes.FILE).write_text(changes.difference(old, new), errors="surrogateescape")
 
 
 def locate(builds: Builds, sandbox: Sandbox, lane: str, module: Module, splats: Iterable[str]) -> None:

@@ -12,17 +12,20 @@ from typing import Any
 
 from harness.checks.coverage import FILE as COVERAGE
 from harness.errors import UsageError
-from harness.formats import gcov, lines
+from harness.formats import changes, gcov, lines
 from harness.formats.records import fold, load_events
 from harness.host.data import data_folder
 from harness.host.store import key_of
 from harness.job import Job, command, read_known, read_toml
 from harness.model.blame import Culprit, Prefix, culprits, verdict
+from harness.model.changed import ChangedFile
 from harness.model.finding import Finding
 from harness.model.judge import LaneResults, judge, judge_alone
 from harness.model.known import Hidden, KnownFailure, hide, mended
 from harness.model.measures import numbers
+from harness.model.memory import Held, held
 from harness.model.proof import OwnLines, fail_to_pass
+from harness.model.rate import Rate
 from harness.model.report import LaneReport, PatchReport, Report
 from harness.model.result import Result
 from harness.plan import BASE, HEAD, PREFIX, WITHOUT
@@ -65,7 +68,9 @@ def derive(run: Path) -> Report:
         found = culprits(base, series, _without(events, results))
         judgement = verdict(judgement, found, base, series)
     about = _last(events, "series")
-    table, own = _coverage(run)
+    counted = _counted(run)
+    table, own = _coverage(counted)
+    score = _last(events, "score")
     return Report(
         run=run,
         title=str(about.get("title") or job.series or f"kernel {job.kernel}"),
@@ -84,6 +89,10 @@ def derive(run: Path) -> Report:
         key=_key(run, events),
         command=command(job),
         message_id=str(about.get("message_id") or "").strip("<>"),
+        changed=_changed(run, counted),
+        memory=_memory(run, job, lanes),
+        score=Rate(int(score.get("caught", 0)), int(score.get("counted", 0))),
+        false_alarms=Rate(int(score.get("bad", 0)), int(score.get("runs", 0))),
     )
 
 
@@ -93,14 +102,36 @@ def _key(run: Path, events: Iterable[Mapping[str, Any]]) -> str:
     return key_of(job=(run / "job.toml").read_text(), lanes=built)
 
 
-def _coverage(run: Path) -> tuple[tuple[str, ...], OwnLines | None]:
-    """The table, and how much of what the series adds was run."""
+Counted = tuple[gcov.Coverage, list[str], gcov.Added]
+
+
+def _counted(run: Path) -> Counted | None:
     path = run / COVERAGE
-    if not path.exists():
+    return gcov.load(path.read_text()) if path.exists() else None
+
+
+def _coverage(counted: Counted | None) -> tuple[tuple[str, ...], OwnLines | None]:
+    """The table, and how much of what the series adds was run."""
+    if counted is None:
         return (), None
-    counts, lost, new = gcov.load(path.read_text())
+    counts, lost, new = counted
     ran, lines = gcov.own_lines(counts, new)
     return tuple(gcov.describe(counts, lost, new)), OwnLines(ran, lines) if lines else None
+
+
+def _changed(run: Path, counted: Counted | None) -> tuple[ChangedFile, ...]:
+    path = run / changes.FILE
+    if not path.exists():
+        return ()
+    try:
+        return changes.read(path.read_bytes().decode(errors="surrogateescape"), counted[0] if counted else None)
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: {error}", hint="delete it: the report is made without") from error
+
+
+def _memory(run: Path, job: Job, lanes: Iterable[str]) -> dict[str, tuple[Held, ...]]:
+    found = {name: held(load_events(run / name / job.variant.name / LANE_RECORDS)) for name in lanes}
+    return {name: tests for name, tests in found.items() if tests}
 
 
 def lane_results(run: Path, job: Job) -> tuple[dict[str, LaneResults], list[Prefix]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ class Run:
         there is nothing to report on."""
         started = time.monotonic()
         confined = f"make runs in {self.sandbox.kind}" if self.sandbox.isolated else self.sandbox.reason
+        self.fact("begun", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
         self.fact("sandbox", confined)
         if not self.sandbox.isolated:
             warn(confined)
@@ -78,8 +80,10 @@ class Run:
         modules = self.builds.modules(todo)
         if {BASE, HEAD} & {lane.name for lane in todo.lanes} <= modules.keys():
             self._cells(todo, modules)
+        alarms = score.FalseAlarms.load(self.store)
         self.fact("planted bugs", score.quote(self.store))
-        self.fact("false alarms", str(score.FalseAlarms.load(self.store)))
+        self.fact("false alarms", str(alarms))
+        self.records.add({"event": "score", **score.figures(self.store), "bad": alarms.bad, "runs": alarms.runs})
         self.fact("seconds", f"{time.monotonic() - started:.0f}")
         return derive(self.out)
 
@@ -108,8 +112,8 @@ class Run:
                 transient=True,
             )
         edits = [read_edits(name) for name in job.edits]
-        for edit in edits:
-            self.fact("edit", f"{edit.name}, on every lane: {edit.title}")
+        if edits:
+            self.fact("edit", "; ".join(f"{edit.name}, on every lane: {edit.title}" for edit in edits))
         todo = plan(job, kernel, base, series, base_patches, merged, groups(), edits)
         for note in todo.notes:
             self.note(note)
@@ -187,7 +191,9 @@ class Run:
         return not broken & {BASE, HEAD}
 
     def _illustrate(self, modules: Mapping[str, Module]) -> None:
-        """Coverage, and file and line of splats. What is known to fail is worth that on the head lane only."""
+        """The series' diff, coverage, and file and line of splats. What is known to fail is worth these on the head
+        lane only."""
+        evidence.keep_difference(self.builds)
         if self.job.coverage and HEAD in modules:
             evidence.sum_coverage(self.builds, modules[HEAD], self.lanes[HEAD].events, self.note)
         seen, _ = lane_results(self.out, self.job)

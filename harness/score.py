@@ -63,6 +63,15 @@ def quote(store: Store) -> str:
         return NONE
 
 
+def figures(store: Store) -> dict[str, int]:
+    """``caught`` of ``counted`` bugs, of the last complete score; 0 of 0 without one."""
+    try:
+        kept = json.loads((store.root / FILE).read_text())
+        return {name: int(kept[name]) for name in ("caught", "counted")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"caught": 0, "counted": 0}
+
+
 @dataclass(frozen=True)
 class FalseAlarms:
     """Of ``runs`` of a driver against itself ``bad`` found it worse, and ``unknown`` came to no verdict; the last on

@@ -19,6 +19,7 @@ from harness.model.tree import Tree
 COUNTS = "/sys/kernel/debug/gcov"
 FILE = "coverage.json"
 FOLDER = "gcov"
+UAPI = "include/uapi/drm/amdxdna_accel.h"
 
 
 def fetch(session: Session, folder: Path) -> bool:
@@ -65,6 +66,14 @@ def _counted(objects: Path, files: Mapping[str, str]) -> gcov.Coverage:
             return gcov.read(documents(objects, Path(scratch)))
         except (ValueError, KeyError) as error:
             raise InfraError(f"gcov does not print what we read: {error}") from error
+
+
+def sources(tree: Path) -> dict[str, str]:
+    """The driver's files in a kernel's tree, and what it tells user space, by path in that tree. Bytes that are no
+    UTF-8 are surrogates."""
+    paths = [*tree.glob(f"{gcov.FOLDER}/*.[ch]"), tree / UAPI]
+    found = {str(path.relative_to(tree)): path for path in sorted(paths) if path.is_file()}
+    return {name: path.read_bytes().decode(errors="surrogateescape") for name, path in found.items()}
 
 
 def _text(path: Path) -> str:

@@ -10,6 +10,7 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
     suite-start  boot, attempt, tests, kmsg                         the guest's own list of test ids
     test-start   boot, attempt, id, kmsg, outside (counters)        the test is LOST from here on until it reports
     test-end     boot, attempt, id, outcome, phase, text, duration, kmsg, counters, outside, measures;
+                 outside: npu.contexts, and the largest heap of one context meanwhile: npu.heap (bytes), npu.chunks;
                  disarmed: detectors that were off when it began, silenced: those it switched off;
                  spoiled: it failed, and its guest is of no use to others;
                  gcov: .gcda files by name (deflated, base64), if the driver counts and each test is asked for it

@@ -82,6 +82,7 @@ NEEDS: dict[Purpose, tuple[Need, ...]] = {
         Need("libplack-perl", "Plack::Util"),
         Need("mandoc", "mandoc"),  # the man page
         Need("systemd", "systemd-analyze"),  # docs/ci
+        Need("chromium-headless-shell", "chromium-headless-shell"),  # looks at the page
     ),
     Purpose.BENCHMARK: (Need("kmod", "depmod"),),  # virtme-ng
 }

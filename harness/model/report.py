@@ -10,12 +10,17 @@ from urllib.parse import quote
 
 from harness.model.again import anywhere, repro
 from harness.model.blame import Culprit
+from harness.model.changed import ChangedFile
 from harness.model.judge import Change, Comparison, Judgement, Verdict
 from harness.model.measures import Number
+from harness.model.memory import Held
 from harness.model.proof import OwnLines, doubts
+from harness.model.rate import Rate
 from harness.model.result import Outcome, Result
 
 FAILED = (Outcome.FAIL, Outcome.LOST, Outcome.ERROR)
+
+NOBODY_KNOWS = Rate(0, 0)
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,9 @@ class Report:
     was tested. ``coverage`` is a table, as lines, when the driver counted; ``own_lines`` are then the series' own, None
     if it adds no code. ``numbers`` are what tests measured. ``proofs`` are the tests that fail before a patch and pass
     after it, by its number. ``key`` is a hash of what was asked and built, ``message_id`` that of the series,
-    ``command`` the words that ask the same anywhere.
+    ``command`` the words that ask the same anywhere. ``changed`` is what the series changes in the driver. ``memory``
+    has, by lane, what each test held, in the order in which they ran. ``score`` is how many of the planted bugs the
+    suite catches, ``false_alarms`` how often a driver was found worse than itself, 0 of 0 if nobody knows.
     """
 
     run: Path
@@ -76,11 +83,17 @@ class Report:
     key: str = ""
     command: tuple[str, ...] = ()
     message_id: str = ""
+    changed: tuple[ChangedFile, ...] = ()
+    memory: Mapping[str, tuple[Held, ...]] = field(default_factory=dict)
+    score: Rate = NOBODY_KNOWS
+    false_alarms: Rate = NOBODY_KNOWS
 
     @property
     def link(self) -> str:
         """Where the series can be read; empty for one that no list carries."""
-        return f"https://lore.kernel.org/r/{quote(self.message_id, safe='@')}" if self.message_id else ""
+        if not self.message_id:
+            return ""
+        return f"https://lore.kernel.org/r/{quote(self.message_id, safe='@', errors='replace')}"
 
     @property
     def doubts(self) -> tuple[str, ...]:

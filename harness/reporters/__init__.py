@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness.model.report import Report
-from harness.reporters import checks, data, junit, kcidb, ktap, markdown, reply, text
+from harness.reporters import checks, data, junit, kcidb, ktap, markdown, page, reply, text
 
 FORMS: Mapping[str, Callable[[Report], str]] = {
     "text": text.render,
@@ -14,6 +14,7 @@ FORMS: Mapping[str, Callable[[Report], str]] = {
     "junit": junit.render,
     "ktap": ktap.render,
     "markdown": markdown.render,
+    "html": page.render,
     "b4": lambda report: checks.b4(report, text.render(report)),
     "patchwork": checks.patchwork,
     "kcidb": kcidb.render,
@@ -27,6 +28,6 @@ def render(report: Report, form: str, who: str = "") -> str:
 
 
 def write_files(report: Report) -> None:
-    """What every run leaves in its folder: junit.xml and report.json."""
-    for name, form in (("junit.xml", "junit"), ("report.json", "json")):
+    """What every run leaves in its folder: junit.xml, report.json and the page."""
+    for name, form in (("junit.xml", "junit"), ("report.json", "json"), ("report.html", "html")):
         (report.run / name).write_text(render(report, form))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InfraError
+from harness.formats import npu_log
 from harness.host.agent import Agent, AgentRefused, Event
 from harness.host.machine import Boot
 from harness.host.npu_control import NpuRefused
@@ -49,6 +50,7 @@ class EmulatedSession:
         self.agent = Agent(boot.port, self)
         self._seen_faults = 0
         self._contexts_before = 0
+        self._entries_before = 0
 
     def hello(self, seconds: float, tar: bytes) -> None:
         """Wait for a kernel that boots, and send it what travels."""
@@ -150,20 +152,32 @@ class EmulatedSession:
 
     def outside(self, event: Event) -> Mapping[str, int]:
         """The contexts in firmware. One that is more than when the test began is waited for: a process that was killed
-        ends after it was reaped."""
+        ends after it was reaped. At a test's end also the largest heap that firmware knew meanwhile."""
+        ends = event.get("event") == "test-end"
         deadline = time.monotonic() + CONTEXT_SECONDS
-        contexts = self._contexts()
-        while event.get("event") == "test-end" and contexts > self._contexts_before and time.monotonic() < deadline:
+        contexts, entries = self._contexts()
+        while ends and contexts > self._contexts_before and time.monotonic() < deadline:
             time.sleep(0.02)
-            contexts = self._contexts()
-        self._contexts_before = contexts
-        return {"npu.contexts": contexts}
+            contexts, entries = self._contexts()
+        heap = self._largest_heap() if ends and entries > self._entries_before else {}
+        self._contexts_before, self._entries_before = contexts, entries
+        return {"npu.contexts": contexts, **heap}
 
-    def _contexts(self) -> int:
+    def _contexts(self) -> tuple[int, int]:
+        """The number of contexts in firmware, and of entries in the NPU's log."""
         try:
-            return len(self.boot.npu.request("state")["contexts"])
+            state = self.boot.npu.request("state")
         except InfraError as error:
             raise self._npu_gone(error) from None
+        return len(state["contexts"]), int(state.get("entries", 0))
+
+    def _largest_heap(self) -> dict[str, int]:
+        try:
+            said = self.boot.npu.request("log", since=self._entries_before)
+        except InfraError as error:
+            raise self._npu_gone(error) from None
+        size, chunks = npu_log.largest_heap(said)
+        return {"npu.heap": size, "npu.chunks": chunks}
 
     def faults(self, event: Event) -> list[Mapping[str, Any]]:
         """What the emulation met that it does not know, since the last look."""

@@ -71,6 +71,7 @@ def test_the_last_score_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     store = Store(tmp_path)
     assert score.quote(store) == "no score yet: xdna-harness prove"
     assert not score.catchers(store)
+    assert score.figures(store) == {"caught": 0, "counted": 0}
     proofs = [Proof("a", "t", BugKind.LOCK, False, "", "k", Fate.CAUGHT, by="test_a")] * 47
     proofs += [Proof("a", "t", BugKind.LOCK, False, "", "k", Fate.SURVIVED)] * 3
     score.keep(store, Score(tuple(proofs), "here"), "7.3.4")
@@ -78,6 +79,7 @@ def test_the_last_score_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert said.startswith("caught 47 of 50 (94 %; 95 %: 83.8 to 97.9), 2")
     assert said.endswith(", Linux 7.3.4")
     assert score.catchers(store) == {"test_a": 47}
+    assert score.figures(store) == {"caught": 47, "counted": 50}
     monkeypatch.setattr(score, "suite_key", lambda: "another")
     assert score.quote(store) == f"{said}, by the suite as it was then"
     (tmp_path / score.FILE).write_text("[]")

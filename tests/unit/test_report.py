@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 
 from harness import report as reports
-from harness.formats import lines
+from harness.errors import UsageError
+from harness.formats import changes, gcov, lines
 from harness.job import Job, write_job
+from harness.model.changed import Ran
 from harness.model.frame import Frame, Place
 from harness.model.judge import Change, Verdict
 from harness.model.known import KnownFailure
+from harness.model.memory import Held
+from harness.model.rate import Rate
 from harness.model.report import Report
 from harness.reporters import data, junit, text
 
@@ -113,3 +117,30 @@ def test_lines_are_shown_and_change_no_verdict(tmp_path: Path, monkeypatch: pyte
         {"frame": "amdxdna_get_ubuf+0x2f/0x80 [amdxdna]", "at": []},
         {"frame": str(OPEN), "at": [vars(place)]},
     ]
+
+
+def test_what_the_page_draws_is_derived_from_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = report(tmp_path, monkeypatch, head={A: "pass"})
+    assert (found.changed, found.memory, found.score, found.false_alarms) == ((), {}, Rate(0, 0), Rate(0, 0))
+    name = "drivers/accel/amdxdna/a.c"
+    (tmp_path / "series.diff").write_text(changes.difference({name: "one\n"}, {name: "two\nthree\n"}))
+    (tmp_path / "coverage.json").write_text(gcov.dump({name: gcov.FileCounts({1: 1, 2: 0})}))
+    score = {"event": "score", "caught": 9, "counted": 10, "bad": 1, "runs": 100}
+    with (tmp_path / "run.jsonl").open("a") as records:
+        records.write(json.dumps(score) + "\n")
+    lane = next((tmp_path / "head").glob("*/results.jsonl"))
+    events = [json.loads(line) for line in lane.read_text().splitlines()]
+    shared = {"before": {"meminfo.Shmem": 1}, "after": {"meminfo.Shmem": 3}}
+    events[-1] |= {"counters": shared, "outside": {"npu.contexts": 0, "npu.heap": 64, "npu.chunks": 1}}
+    lane.write_text("".join(json.dumps(event) + "\n" for event in events))
+    found = reports.derive(tmp_path)
+    assert (found.score, found.false_alarms) == (Rate(9, 10), Rate(1, 100))
+    assert [line.ran for line in found.changed[0].hunks[0] if line.mark == "+"] == [Ran.RAN, Ran.NEVER]
+    assert found.memory == {"head": (Held(A, 0.1, 64, 1, 2, None),)}
+
+
+def test_a_damaged_diff_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report(tmp_path, monkeypatch, head={A: "pass"})
+    (tmp_path / "series.diff").write_text("what?\n")
+    with pytest.raises(UsageError, match=r"series\.diff is damaged"):
+        reports.derive(tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.checks.coverage import summed
+from harness.checks.coverage import UAPI, sources, summed
 from harness.formats import gcov
 from harness.model.tree import Source, Tree
 
@@ -41,3 +41,11 @@ def test_two_guests_are_one_coverage(tmp_path: Path) -> None:
     assert found[GEM].lines == {1: 2, 3: 2, 4: 0, 5: 2, 6: 1, 7: 2}
     assert (lost, added) == (["3"], {GEM: [3, 4, 5, 6]})
     assert any("3 of 4 lines ran; never: 4" in row for row in gcov.describe(found, lost, added))
+
+
+def test_the_drivers_files_are_those_of_its_folder_and_what_user_space_sees(tmp_path: Path) -> None:
+    for name in (GEM, UAPI, "drivers/accel/amdxdna/Makefile", "drivers/accel/ivpu/x.c"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"caf\xe9\r\n")
+    assert sources(tmp_path) == {GEM: "caf\udce9\r\n", UAPI: "caf\udce9\r\n"}
+    assert sources(tmp_path / "nothing") == {}

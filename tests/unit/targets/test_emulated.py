@@ -34,16 +34,19 @@ class FakeNpu:
     def __init__(self) -> None:
         self.faults: list[dict[str, Any]] = []
         self.contexts: list[list[int]] = []
+        self.log: list[dict[str, Any]] = []
         self.dead = False
 
     def request(self, command: str, **arguments: object) -> object:
         if self.dead:
             raise InfraError("the emulated NPU does not answer")
         if command == "state":
-            return {"faults": len(self.faults), "contexts": self.contexts.pop(0) if self.contexts else []}
+            contexts = self.contexts.pop(0) if self.contexts else []
+            return {"faults": len(self.faults), "contexts": contexts, "entries": len(self.log)}
         if command == "script" and not arguments.get("rules"):
             raise NpuRefused("a script needs rules")
-        return self.faults if command == "log" else {"did": command}
+        since = int(str(arguments.get("since", 0)))
+        return [*self.log[since:], *self.faults] if command == "log" else {"did": command}
 
 
 class FakeBoot:
@@ -286,3 +289,32 @@ def test_contexts_in_firmware_are_counted_once_those_that_end_late_are_gone() ->
     events = list(opened.suite(SuiteRequest("heap")))
     guest.join(5)
     assert [e["outside"] for e in events] == [{"npu.contexts": 1}, {"npu.contexts": 1}]
+
+
+def test_the_largest_heap_of_a_test_is_what_was_announced_while_it_ran() -> None:
+    boot = FakeBoot()
+    opened = session(boot)
+
+    def announced(name: str, size: int) -> dict[str, Any]:
+        return {"name": name, "status": 0, "request": {"context_id": 1, "buf_size": size}}
+
+    boot.npu.log = [announced("MAP_HOST_BUFFER", 9 << 20)]
+
+    def script() -> None:
+        number = boot.hear()["id"]
+        boot.say(event("test-start", 1, id=TEST))
+        boot.hear()
+        boot.npu.log += [announced("MAP_HOST_BUFFER", 2 << 20), announced("ADD_HOST_BUFFER", 1 << 20)]
+        boot.say(event("test-end", 2, id=TEST, outcome="pass"))
+        boot.hear()
+        boot.say(event("test-start", 3, id=TEST))
+        boot.hear()
+        boot.say(event("test-end", 4, id=TEST, outcome="pass"))
+        boot.hear()
+        boot.say({"done": number, "value": 0})
+
+    guest = run_guest(script)
+    events = [e for e in opened.suite(SuiteRequest("heap")) if e["event"] == "test-end"]
+    guest.join(5)
+    assert events[0]["outside"] == {"npu.contexts": 0, "npu.heap": 3 << 20, "npu.chunks": 2}
+    assert events[1]["outside"] == {"npu.contexts": 0}
