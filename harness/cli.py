@@ -201,11 +201,12 @@ def shell(**options: Any) -> None:
 @click.option("--install", is_flag=True, help="install what is missing (as root)")
 @click.option("--tests", is_flag=True, help="also what the project's own tests need")
 @click.option("--benchmarks", is_flag=True, help="also what the benchmarks compare with")
-def doctor(install: bool, tests: bool, benchmarks: bool) -> None:
+@click.option("--review", is_flag=True, help="also the static checkers that a review asks")
+def doctor(install: bool, tests: bool, benchmarks: bool, review: bool) -> None:
     """Say what this machine can do, and what is missing."""
     from harness.doctor import examine
 
-    sys.exit(examine(install=install, tests=tests, benchmarks=benchmarks))
+    sys.exit(examine(install=install, tests=tests, benchmarks=benchmarks, review=review))
 
 
 @cli.command()

@@ -35,6 +35,7 @@ KINDS = (
     "prefixes",
     "lines",
     "footprints",
+    "checks",
 )
 LOCK_SECONDS = 3600.0
 
