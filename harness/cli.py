@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from harness import cli_prove
+from harness import cli_prove, cli_review
 from harness.cli_prove import SRC
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.job import Job, check, read_toml
@@ -119,8 +119,9 @@ def _rendered(found: Report, form: str, who: str = "") -> str:
 
 
 def _write(found: Report) -> None:
-    for name, form in (("junit.xml", "junit"), ("report.json", "json")):
-        (found.run / name).write_text(_rendered(found, form))
+    from harness.reporters import write
+
+    write(found)
 
 
 @cli.command()
@@ -260,6 +261,7 @@ def presubmit(commits: str, count: int | None, out: Path | None, **options: Any)
 
 cli.add_command(cli_prove.prove)
 cli.add_command(cli_prove.hunt)
+cli.add_command(cli_review.review)
 
 
 def main() -> None:

@@ -43,8 +43,8 @@ class Said:
 @dataclass(frozen=True)
 class Bench:
     """One tree to look at. ``scripts`` is the source whose scripts are used, ``kernel`` is built from the tree's own
-    source. ``files``: what the series touches anywhere, relative to the tree. ``mail`` is the last patch, empty on base.
-    ``trusted``: make runs nothing of a stranger's in this tree, which so may fill the compiler cache."""
+    source. ``files``: what the series touches anywhere, relative to the tree. ``mail`` is the last patch, empty on
+    base. ``trusted``: make runs nothing of a stranger's in this tree, which so may fill the compiler cache."""
 
     sandbox: Sandbox
     store: Store
@@ -69,9 +69,7 @@ class Bench:
         paths = ((name, self.tree.path / name) for name in self.files)
         return tuple(name for name, path in paths if path.is_file() and not path.is_symlink())
 
-    def look(
-        self, argv: Sequence[str], what: str, *, extra: Sequence[str] = (), prepared: Path | None = None
-    ) -> Said:
+    def look(self, argv: Sequence[str], what: str, *, extra: Sequence[str] = (), prepared: Path | None = None) -> Said:
         """Run a command that only reads: the pristine source is at /src, copies of the files that the series touches
         (and of ``extra``) below the folder in which it runs, the mail beside them as ``mail``."""
         with tempfile.TemporaryDirectory(prefix="xdna-check-") as folder:
@@ -98,7 +96,9 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="xdna-check-") as scratch:
             shown = Path(scratch) / "shown"
             shown.mkdir(mode=0o755)
-            beside = [path for path in (self.tree.path / folder).iterdir() if path.suffix == ".h" or path.stem in _LISTS]
+            beside = [
+                path for path in (self.tree.path / folder).iterdir() if path.suffix == ".h" or path.stem in _LISTS
+            ]
             for path in dict.fromkeys((*(self.tree.path / name for name in only), *beside)):
                 if path.is_file() and not path.is_symlink():
                     target = shown / path.relative_to(self.tree.path / folder)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from harness.checks.static.check import Check, ask, version
+from harness.checks.static.check import Check, ask, lacking, version
 from harness.checks.static.checkpatch import Checkpatch
 from harness.checks.static.coccinelle import Coccinelle
 from harness.checks.static.compilers import CLANG_W1, GCC, SMATCH, SPARSE
@@ -12,4 +12,4 @@ from harness.checks.static.uapi import Uapi
 
 CHECKS: tuple[Check, ...] = (Checkpatch(), GCC, CLANG_W1, SPARSE, Coccinelle(), KernelDoc(), Uapi(), SMATCH)
 
-__all__ = ["CHECKS", "Check", "ask", "version"]
+__all__ = ["CHECKS", "Check", "ask", "lacking", "version"]
