@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads what static checkers print: gcc, clang, sparse, smatch, modpost, checkpatch, coccinelle, kernel-doc. Pure.
 
-Shapes as gcc 12, clang 19, sparse 0.6.4, coccinelle 1.1.1 and the scripts of Linux 7.3 print them. What they print holds
-words of a stranger's patch: it is quoted, never trusted.
+Shapes as gcc 12, clang 19, sparse 0.6.4, coccinelle 1.1.1 and the scripts of Linux 7.3 print them. That holds words of
+a stranger's patch: it is quoted, never trusted.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.model.finding import Finding
 from harness.model.judge import LaneResults, worse
 from harness.model.report import Report
 from harness.model.result import Outcome, Result
@@ -45,7 +46,13 @@ class Changed:
         here, there = (self.new, self.old) if self.turn is Turn.WORSE else (self.old, self.new)
         known = {finding.fingerprint for result in there for finding in result.findings}
         said = (f for result in here for f in result.findings if f.fingerprint not in known)
-        return tuple(dict.fromkeys(f"{f.kind}: {f.title}" for f in said))
+        return tuple(dict.fromkeys(f"{finding.kind}: {_line(finding)}" for finding in said))
+
+
+def _line(finding: Finding) -> str:
+    """A leak says how much in one line; a splat has a title."""
+    text = finding.text.strip()
+    return text if text and "\n" not in text else finding.title
 
 
 def changed(old: LaneResults, new: LaneResults) -> tuple[Changed, ...]:

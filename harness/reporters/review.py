@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.log import printable
 from harness.model.complaint import Added, CheckReport, Complaint
+from harness.model.judge import Change
 from harness.model.review import Review
 from harness.model.revision import Changed, Previous, Remark, Turn
 from harness.model.standing import Standing
@@ -40,16 +41,12 @@ def _checks(review: Review) -> list[str]:
     for state in ("clean", "not asked"):
         chosen = [check for check in review.checks if check.state == state]
         if state == "clean" and chosen:
-            lines.append(f"  clean: {', '.join(_named(check) for check in chosen)}")
+            lines.append(f"  nothing new from {', '.join(check.name for check in chosen)}")
         elif chosen:
             lines += [f"  not asked: {check.name}: {flat(_why(check))}" for check in chosen]
     lines += [f"  {check.name}: {flat(gap)}" for check in review.checks for gap in check.gaps]
     gone = [(check, complaint) for check in review.checks for complaint in check.gone]
     return lines + [f"  the series takes away: {check.name}: {flat(str(c))}" for check, c in gone[:SHOWN]]
-
-
-def _named(check: CheckReport) -> str:
-    return f"{check.name} ({check.tool})" if check.tool else check.name
 
 
 def _added(added: Added) -> str:
@@ -84,8 +81,10 @@ def _previous(review: Review) -> list[str]:
 
 def _changed(change: Changed, previous: Previous) -> list[str]:
     old, new = (_outcomes([str(r.outcome) for r in answers]) for answers in (change.old, change.new))
-    head = f"  {change.turn}: {change.test}: {old} in {previous.name}, {new} now"
-    told = [f"      {'gone' if change.turn is Turn.BETTER else 'said'}: {flat(text)}" for text in change.findings]
+    worse = previous.report is not None and change.test in previous.report.ids(Change.REGRESSED)
+    head = f"  {change.turn}: {change.test}: {old} in {previous.name}{', worse than base' if worse else ''}; {new} now"
+    word = {Turn.BETTER: "gone", Turn.WORSE: "new", Turn.UNCERTAIN: "in some answers"}[change.turn]
+    told = [f"      {word}: {flat(text)}" for text in change.findings]
     if not told and change.shows.evidence:
         told = [f"      {flat(change.shows.evidence.splitlines()[0])}"]
     return [head, *told]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What compilers say when they are asked to say more (W=1): gcc and clang; and what looks on beside one: sparse, smatch.
+"""What compilers say when asked to say more (W=1): gcc and clang; and what looks on beside one: sparse, smatch.
 
 Only the driver is compiled, outside of the kernel's tree, against a kernel that is there; of it only the files that a
 series touches, unless it touches a header or a list of objects.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Is the driver's uAPI header one that a program can include, alone, in C and in C++?
 
-It is exported as the kernel's own ``make headers`` does, and compiled as usr/include/Makefile compiles exported headers.
+It is exported as the kernel's own ``make headers`` does, and compiled as usr/include/Makefile compiles what is exported.
 """
 
 from __future__ import annotations
