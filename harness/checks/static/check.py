@@ -7,6 +7,7 @@ A check that is not installed, or that fails, has not been asked. That is an ans
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,7 @@ from harness.host.store import key_of
 from harness.model.complaint import Answer, Complaint
 
 DRIVER = "drivers/accel/amdxdna"
-RECIPE = 1
+RECIPE = 3
 """Count up when complaints are read or asked for in another way: it is part of each kept answer's key."""
 
 
@@ -66,6 +67,11 @@ def failed(said: Said, what: str) -> str:
     """Why a command that ended badly says nothing."""
     last = said.text.strip().splitlines()[-1:] or ["no output"]
     return f"{what} ended with {said.status}: {last[0][:200]}"
+
+
+def stopped(found: Iterable[Complaint]) -> tuple[str, ...]:
+    """Files in which a compiler gave up, so that nobody knows what it would have said of the rest."""
+    return tuple(dict.fromkeys(f"{c.file}: nothing is known behind a fatal error" for c in found if "fatal " in c.text))
 
 
 def _write(folder: Path, answer: Answer) -> None:

@@ -44,7 +44,8 @@ def make_bench(root: Path, tree: str = "tree", mail: bytes = b"") -> Bench:
     source = Source("debian:7.3", "a package", "7.3.4", "source", root)
     kernel = Kernel("kernel", "7.3.4", Profile.PLAIN, root, (), root, root)
     at = Tree(tree, root, source)
-    return Bench(Sandbox("none", "no sandbox here"), Store(root / "cache"), at, source, kernel, (f"{DRIVER}/a.c",), mail)
+    files = (f"{DRIVER}/a.c",)
+    return Bench(Sandbox("none", "no sandbox here"), Store(root / "cache"), at, source, kernel, files, mail)
 
 
 def test_what_is_not_installed_says_so_and_what_brings_it(bench: Bench) -> None:
