@@ -16,7 +16,7 @@ from harness.model.review import Review
 from harness.model.revision import Changed, Previous, Remark, Turn
 from harness.model.standing import Standing
 from harness.reporters import data
-from harness.reporters.text import details, flat, opening
+from harness.reporters.text import details, flat, kept, opening
 
 SHOWN = 30
 RANGE_LINES = 200
@@ -118,7 +118,10 @@ def _range_diff(previous: Previous) -> list[str]:
         return [f"  no range-diff: {flat(previous.no_range_diff)}"]
     if not previous.range_diff:
         return ["  range-diff: no patch has changed"]
-    lines = [f"  range-diff {previous.name} -> now:", *(f"    {line}" for line in previous.range_diff[:RANGE_LINES])]
+    lines = [
+        f"  range-diff {previous.name} -> now:",
+        *(f"    {kept(line)}" for line in previous.range_diff[:RANGE_LINES]),
+    ]
     left = len(previous.range_diff) - RANGE_LINES
     return lines + ([f"    and {left} more lines in review.json"] if left > 0 else [])
 

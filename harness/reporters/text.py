@@ -59,7 +59,7 @@ def details(report: Report) -> list[str]:
     lines += _numbers(report)
     lines += _visited(report)
     if report.coverage:
-        lines += ["", "coverage:", *(f"  {_kept(line)}" for line in report.coverage)]
+        lines += ["", "coverage:", *(f"  {kept(line)}" for line in report.coverage)]
     if report.trailers:
         lines += ["", "trailers:", *(f"  {flat(trailer)}" for trailer in report.trailers)]
     lines += ["", "how:", *(f"  {name}: {flat(text)}" for name, text in report.facts.items())]
@@ -90,7 +90,7 @@ def _measured(result: Result, name: str) -> int:
     return int(result.measures[name].value) if name in result.measures else 0
 
 
-def _kept(line: str) -> str:
+def kept(line: str) -> str:
     """A line of a table of ours, with its columns."""
     return line.replace("\n", " ")
 

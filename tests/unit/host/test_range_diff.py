@@ -20,7 +20,8 @@ def mail(own: str, prefix: str, new: str, *, context: str = "one", subject: str 
     diff = f"diff --git a/d/f b/d/f\n--- a/d/f\n+++ b/d/f\n@@ -1,3 +1,3 @@\n {context}\n-a\n+{new}\n three\n"
     return (
         f"From: Ann <ann@example.org>\nSubject: [{prefix}] {subject}\nMessage-ID: <{own}@x>\n"
-        f"Date: Fri, 15 May 2026 09:19:22 +0000\n\nWhy.\n\nSigned-off-by: Ann <ann@example.org>\n---\n{diff}--\n2.39.5\n"
+        f"Date: Fri, 15 May 2026 09:19:22 +0000\n\n"
+        f"Why.\n\nSigned-off-by: Ann <ann@example.org>\n---\n{diff}--\n2.39.5\n"
     ).encode()
 
 
@@ -46,9 +47,7 @@ def series(folder: Path, name: str, *mails: bytes) -> Series:
 
 
 def test_what_differs_is_shown(tmp_path: Path, base: Path) -> None:
-    old, new = (
-        series(tmp_path, f"{n}.mbox", mail(n, f"PATCH {n}", text)) for n, text in (("v1", "b"), ("v2", "c"))
-    )
+    old, new = (series(tmp_path, f"{n}.mbox", mail(n, f"PATCH {n}", text)) for n, text in (("v1", "b"), ("v2", "c")))
     lines = range_diff(base, old, new)
     assert " ! 1:" in lines[0]
     assert [line.strip() for line in lines if line.strip() in ("-+b", "++c")] == ["-+b", "++c"]
