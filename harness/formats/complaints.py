@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from harness.model.complaint import Complaint
 
@@ -17,8 +18,8 @@ _PREFIXES = ("/src/", "/build/", "./")
 _COMPILER = re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+):(?:\d+:)? (?P<text>(?:warning|(?:fatal )?error): .+)")
 _SMATCH = re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+) (?P<text>\w+\(\) (?:warn|error|info|warning): .+)")
 _MODPOST = re.compile(r"WARNING: modpost: (?:(?P<file>[^\s:]+): )?(?P<text>.+)")
-_CHECKPATCH = re.compile(r"(?P<file>\S*?):(?P<line>\d+): (?P<text>(?:ERROR|WARNING|CHECK):[A-Z0-9_]+: .+)")
-_OF_A_MAIL = re.compile(r"^[A-Z]+:\w*(?:SIGN_OFF|COMMIT_MESSAGE|NOT_UNIFIED_DIFF)\w*:")
+_CHECKPATCH = re.compile(r"(?P<file>\S*?):(?P<line>\d+): (?P<level>ERROR|WARNING|CHECK):(?P<text>[A-Z0-9_]+: .+)")
+_OF_A_MAIL = re.compile(r"^\w*(?:SIGN_OFF|COMMIT_MESSAGE|NOT_UNIFIED_DIFF)\w*:")
 _COCCINELLE = re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+):\d+-\d+: (?P<text>.+)")
 _KERNEL_DOC = re.compile(r"(?P<kind>Warning|Error|Info): (?P<file>[^\s:]+):(?P<line>\d+):? (?P<text>.+)")
 _LINES = re.compile(r"\b([Ll]ines?) \d+(?:-\d+)?")
@@ -42,7 +43,7 @@ def checkpatch(printed: str) -> tuple[Complaint, ...]:
     """``checkpatch.pl --terse --showfile --show-types``. What is about a mail and no file of it has no file; what it
     finds missing at a mail's end it places in the last file."""
     found = _found(_CHECKPATCH, printed)
-    return tuple(Complaint("", c.text) if not c.file or _OF_A_MAIL.search(c.text) else c for c in found)
+    return tuple(replace(c, file="", line=0) if not c.file or _OF_A_MAIL.search(c.text) else c for c in found)
 
 
 def coccinelle(printed: str) -> tuple[Complaint, ...]:
@@ -64,15 +65,15 @@ def kernel_doc(printed: str) -> tuple[Complaint, ...]:
 def _found(pattern: re.Pattern[str], printed: str) -> tuple[Complaint, ...]:
     """Each place once, in the order of the output."""
     seen = dict.fromkeys(_matches(pattern, printed.splitlines()))
-    return tuple(Complaint(file, text, line) for file, line, text in seen)
+    return tuple(Complaint(*one) for one in seen)
 
 
-def _matches(pattern: re.Pattern[str], lines: Iterable[str]) -> Iterator[tuple[str, int, str]]:
+def _matches(pattern: re.Pattern[str], lines: Iterable[str]) -> Iterator[tuple[str, str, int, str]]:
     for line in lines:
         if match := pattern.fullmatch(line.rstrip()):
             found = match.groupdict()
             text = _LINES.sub(r"\1 N", found["text"])[:MOST_TEXT]
-            yield _relative(found["file"] or ""), int(found.get("line") or 0), text
+            yield _relative(found["file"] or ""), text, int(found.get("line") or 0), found.get("level") or ""
 
 
 def _relative(file: str) -> str:

@@ -15,16 +15,17 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, order=True)
 class Complaint:
-    """``file`` is relative to the tree, empty where none is meant (a commit message); ``line`` is 0 where it is not
-    known, and is for people only."""
+    """``file`` is relative to the tree, empty where none is meant (a commit message). For people only: ``line``, 0
+    where it is not known, and ``level``, how bad the tool finds it, which depends on how it is asked."""
 
     file: str
     text: str
     line: int = field(default=0, compare=False)
+    level: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file else ""
-        return f"{place}{self.text}"
+        return f"{place}{self.level}{': ' if self.level else ''}{self.text}"
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def _check(check: CheckReport) -> dict[str, Any]:
 
 
 def _complaint(complaint: Complaint) -> dict[str, Any]:
-    return {"file": complaint.file, "line": complaint.line, "text": complaint.text}
+    return asdict(complaint)
 
 
 def _previous_document(previous: Previous) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def series_of(tmp_path: Path, text: str) -> Series:
         ("sparse", SOLVER, POINTER, "plain integer as NULL pointer"),
         ("coccinelle", SOLVER, FREED, "NULL check before some freeing functions"),
         ("kernel-doc", SOLVER, DOCUMENTED, "other"),
-        ("uAPI header", UAPI, RESERVED, "class"),
+        ("uAPI header", UAPI, RESERVED, "does not declare anything"),
     ],
 )
 def test_it_complains_about_what_a_patch_adds_and_nothing_else(
@@ -123,4 +123,4 @@ def test_a_patch_cannot_change_the_script_that_judges_it(source: Source, tmp_pat
 def test_a_mail_without_a_sign_off(real_series: Path, source: Source) -> None:
     series = fetch(str(real_series / "forward-05-cmd-payload-bounds.mbox"))
     report = reports(source, series, "checkpatch")["checkpatch"]
-    assert [a.complaint.text for a in report.added] == ["ERROR:MISSING_SIGN_OFF: Missing Signed-off-by: line(s)"]
+    assert [a.complaint.text for a in report.added] == ["MISSING_SIGN_OFF: Missing Signed-off-by: line(s)"]

@@ -19,7 +19,7 @@ from harness.host.store import key_of
 from harness.model.complaint import Answer, Complaint
 
 DRIVER = "drivers/accel/amdxdna"
-RECIPE = 3
+RECIPE = 4
 """Count up when complaints are read or asked for in another way: it is part of each kept answer's key."""
 
 

@@ -33,11 +33,18 @@ drivers/x/a.c:188: ERROR:MISSING_SIGN_OFF: Missing Signed-off-by: line(s)
 drivers/x/a.c:12: CHECK:SPACING: No space is necessary after a cast
 """
     assert complaints.checkpatch(printed) == (
-        Complaint("", "WARNING:COMMIT_LOG_LONG_LINE: Prefer a maximum 75 chars per line"),
-        Complaint("", "ERROR:MISSING_SIGN_OFF: Missing Signed-off-by: line(s)"),
-        Complaint("drivers/x/a.c", "CHECK:SPACING: No space is necessary after a cast"),
+        Complaint("", "COMMIT_LOG_LONG_LINE: Prefer a maximum 75 chars per line"),
+        Complaint("", "MISSING_SIGN_OFF: Missing Signed-off-by: line(s)"),
+        Complaint("drivers/x/a.c", "SPACING: No space is necessary after a cast"),
     )
     assert [c.line for c in complaints.checkpatch(printed)] == [0, 0, 12]
+    assert [c.level for c in complaints.checkpatch(printed)] == ["WARNING", "ERROR", "CHECK"]
+
+
+def test_checkpatch_is_milder_with_a_file_than_with_a_patch_and_means_the_same() -> None:
+    one, two = (complaints.checkpatch(f"a.c:3: {level}:LONG_LINE: x") for level in ("WARNING", "CHECK"))
+    assert one == two
+    assert str(one[0]) == "a.c:3: WARNING: LONG_LINE: x"
 
 
 def test_line_numbers_within_a_text_do_not_count() -> None:
