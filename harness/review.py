@@ -55,7 +55,7 @@ class Reviewer:
         if not request.job.series:
             raise UsageError("nothing to review", hint="name a SERIES")
         self.request = request
-        self.job = request.job.model_copy(update={"per_patch": True, "coverage": True})
+        self.job = request.job.model_copy(update={"per_patch": True, "coverage": not request.job.machine})
         self.out, self.store = out, store
         self.run = Run(self.job, out, store)
 
@@ -137,7 +137,7 @@ class Reviewer:
         if base is None:
             return replace(revision, no_range_diff="there is no base to put them on")
         try:
-            return replace(revision, range_diff=range_diff(base.path, old, new))
+            return replace(revision, range_diff=range_diff(base, old, new))
         except (DoesNotApply, HarnessError) as error:
             return replace(revision, no_range_diff=error.message)
 

@@ -14,12 +14,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from harness.errors import InfraError
 from harness.host import buildfolder
 from harness.host.sandbox import BUILD, SOURCE, Bind, Limits, Sandbox, SandboxSpec
 from harness.host.store import Store, key_of
+from harness.host.trees import shown
 from harness.model.kernel import Kernel
 from harness.model.tree import Source, Tree
 
@@ -66,7 +67,7 @@ class Bench:
     @property
     def present(self) -> tuple[str, ...]:
         """Those of the files that this tree has, links left out."""
-        paths = ((name, self.tree.path / name) for name in self.files)
+        paths = ((name, self.tree.file(name)) for name in self.files)
         return tuple(name for name, path in paths if path.is_file() and not path.is_symlink())
 
     def look(self, argv: Sequence[str], what: str, *, extra: Sequence[str] = (), prepared: Path | None = None) -> Said:
@@ -75,7 +76,7 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="xdna-check-") as folder:
             build = Path(folder) / "build"
             for name in dict.fromkeys((*self.present, *extra)):
-                source, target = self.tree.path / name, build / name
+                source, target = self.tree.file(name), build / name
                 if source.is_file() and not source.is_symlink():
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(source.read_bytes())
@@ -89,23 +90,26 @@ class Bench:
         """make in ``folder`` (the driver's) of this tree, outside of the kernel that is built in ``against``."""
         argv = ["make", "-C", SOURCE, f"O={BUILD}", f"M={SOURCE}/{folder}", f"MO={OBJECTS}", *words]
         with tempfile.TemporaryDirectory(prefix="xdna-check-") as scratch:
-            return self._beside(argv, what, Path(scratch), (), against or self.kernel.build)
+            return self._inside(argv, what, Path(scratch), (), against or self.kernel.build)
 
     def shell(self, script: str, what: str, folder: str, only: Sequence[str]) -> Said:
         """A script where make would run; of ``folder`` it sees these files, the headers and the Makefile."""
         with tempfile.TemporaryDirectory(prefix="xdna-check-") as scratch:
-            shown = Path(scratch) / "shown"
-            shown.mkdir(mode=0o755)
-            beside = [
-                path for path in (self.tree.path / folder).iterdir() if path.suffix == ".h" or path.stem in _LISTS
-            ]
-            for path in dict.fromkeys((*(self.tree.path / name for name in only), *beside)):
-                if path.is_file() and not path.is_symlink():
-                    target = shown / path.relative_to(self.tree.path / folder)
+            visible = Path(scratch) / "visible"
+            visible.mkdir(mode=0o755)
+            for name in dict.fromkeys((*only, *self._beside_them(folder))):
+                source, target = self.tree.file(name), visible / PurePosixPath(name).relative_to(folder)
+                if source.is_file() and not source.is_symlink():
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(path.read_bytes())
-            binds = (Bind(shown, f"{SOURCE}/{folder}"),)
-            return self._beside(["bash", "-c", script], what, Path(scratch), binds, self.kernel.build)
+                    target.write_bytes(source.read_bytes())
+            binds = (Bind(visible, f"{SOURCE}/{folder}"),)
+            return self._inside(["bash", "-c", script], what, Path(scratch), binds, self.kernel.build)
+
+    def _beside_them(self, folder: str) -> list[str]:
+        """The headers and lists in a folder of the tree."""
+        top = self.tree.path if self.tree.whole else self.tree.source.path
+        found = (path for path in (top / folder).iterdir() if path.suffix == ".h" or path.name in _LISTS)
+        return [str(path.relative_to(top)) for path in found]
 
     def prepared(self, fill: Callable[[Path], None], **key: object) -> Path:
         """A folder that the pristine source is enough for, made once."""
@@ -122,15 +126,16 @@ class Bench:
         self.sandbox.run(["make", "-C", SOURCE, f"O={BUILD}", *words], spec, what=what, log=log)
         log.unlink()
 
-    def _beside(self, argv: Sequence[str], what: str, scratch: Path, binds: tuple[Bind, ...], against: Path) -> Said:
+    def _inside(self, argv: Sequence[str], what: str, scratch: Path, binds: tuple[Bind, ...], against: Path) -> Said:
         """Run in the tree, with the source's own scripts over it, beside a built kernel."""
         objects = scratch / "obj"
         objects.mkdir()
         own = self.tree.source.path
         pristine = (Bind(own / name, f"{SOURCE}/{name}") for name in PRISTINE if (own / name).exists())
         cache, env = self._ccache()
-        binds = (*pristine, *binds, cache, Bind(against, BUILD), Bind(objects, OBJECTS, writable=True))
-        spec = SandboxSpec(objects, Limits(seconds=CHECK_SECONDS), self.tree.path, binds, env)
+        source, changed = shown(self.tree)
+        binds = (*changed, *pristine, *binds, cache, Bind(against, BUILD), Bind(objects, OBJECTS, writable=True))
+        spec = SandboxSpec(objects, Limits(seconds=CHECK_SECONDS), source, binds, env)
         return self._run(argv, spec, what, scratch / "log")
 
     def _ccache(self) -> tuple[Bind, dict[str, str]]:

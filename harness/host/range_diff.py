@@ -15,6 +15,7 @@ from harness.host import proc
 from harness.host.fetch import write_mbox
 from harness.host.git import clean_env, one_line
 from harness.model.series import Series
+from harness.model.tree import Tree
 
 SECONDS = 120.0
 MOST_LINES = 5000
@@ -25,7 +26,7 @@ class DoesNotApply(HarnessError):
     """A revision does not go onto this base: there is no range-diff."""
 
 
-def range_diff(base: Path, old: Series, new: Series) -> tuple[str, ...]:
+def range_diff(base: Tree, old: Series, new: Series) -> tuple[str, ...]:
     """git's range-diff as lines, the newer revision on the right; empty if nothing has changed.
 
     :class:`DoesNotApply`: one of them is for another base.
@@ -44,7 +45,7 @@ def range_diff(base: Path, old: Series, new: Series) -> tuple[str, ...]:
 
 
 class _Repository:
-    def __init__(self, folder: Path, base: Path) -> None:
+    def __init__(self, folder: Path, base: Tree) -> None:
         self.folder, self.base = folder, base
         who = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in _WHO.items()}
         self.env = {**clean_env(folder), **who, "GIT_DIR": str(folder / ".git")}
@@ -53,7 +54,7 @@ class _Repository:
         """One commit, ``base``, with those of the files that the base has."""
         self.git(["init", "--quiet", "--initial-branch=base", "--template=", "."], "git init")
         for name in sorted(files):
-            source, target = self.base / name, self.folder / name
+            source, target = self.base.file(name), self.folder / name
             if source.is_file() and not source.is_symlink():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(source.read_bytes())

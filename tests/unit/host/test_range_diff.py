@@ -14,6 +14,7 @@ from harness.host.fetch import fetch
 from harness.host.range_diff import DoesNotApply, range_diff
 from harness.host.revisions import discussion, previous
 from harness.model.series import Series
+from harness.model.tree import Source, Tree
 
 
 def mail(own: str, prefix: str, new: str, *, context: str = "one", subject: str = "x: change a") -> bytes:
@@ -33,11 +34,11 @@ def reply(to: str) -> bytes:
 
 
 @pytest.fixture
-def base(tmp_path: Path) -> Path:
+def base(tmp_path: Path) -> Tree:
     path = tmp_path / "base" / "d" / "f"
     path.parent.mkdir(parents=True)
     path.write_text("one\na\nthree\n")
-    return tmp_path / "base"
+    return Tree("key", tmp_path / "base", Source("tar:x", "a tar file", "7.3", "key", tmp_path / "base"))
 
 
 def series(folder: Path, name: str, *mails: bytes) -> Series:
@@ -46,20 +47,20 @@ def series(folder: Path, name: str, *mails: bytes) -> Series:
     return fetch(str(path))
 
 
-def test_what_differs_is_shown(tmp_path: Path, base: Path) -> None:
+def test_what_differs_is_shown(tmp_path: Path, base: Tree) -> None:
     old, new = (series(tmp_path, f"{n}.mbox", mail(n, f"PATCH {n}", text)) for n, text in (("v1", "b"), ("v2", "c")))
     lines = range_diff(base, old, new)
     assert " ! 1:" in lines[0]
     assert [line.strip() for line in lines if line.strip() in ("-+b", "++c")] == ["-+b", "++c"]
-    assert (base / "d" / "f").read_text() == "one\na\nthree\n"
+    assert base.file("d/f").read_text() == "one\na\nthree\n"
 
 
-def test_the_same_patches_differ_in_nothing(tmp_path: Path, base: Path) -> None:
+def test_the_same_patches_differ_in_nothing(tmp_path: Path, base: Tree) -> None:
     old, new = (series(tmp_path, f"{n}.mbox", mail(n, f"PATCH {n}", "b")) for n in ("v1", "v2"))
     assert range_diff(base, old, new) == ()
 
 
-def test_a_revision_for_another_base_has_none(tmp_path: Path, base: Path) -> None:
+def test_a_revision_for_another_base_has_none(tmp_path: Path, base: Tree) -> None:
     old = series(tmp_path, "v1.mbox", mail("v1", "PATCH", "b", context="other"))
     with pytest.raises(DoesNotApply, match="does not apply to this base"):
         range_diff(base, old, series(tmp_path, "v2.mbox", mail("v2", "PATCH v2", "c")))
