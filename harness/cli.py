@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from harness import cli_nightly, cli_prove, cli_self
+from harness import cli_nightly, cli_prove, cli_review, cli_self
 from harness.cli_prove import SRC
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.job import Job, check, read_toml
@@ -122,9 +122,9 @@ def _rendered(found: Report, form: str, who: str = "") -> str:
 
 
 def _write(found: Report) -> None:
-    from harness.reporters import write_files
+    from harness.reporters import write
 
-    write_files(found)
+    write(found)
 
 
 @cli.command()
@@ -210,12 +210,13 @@ def shell(**options: Any) -> None:
 @click.option("--install", is_flag=True, help="install what is missing (as root)")
 @click.option("--tests", is_flag=True, help="also what the project's own tests need")
 @click.option("--benchmarks", is_flag=True, help="also what the benchmarks compare with")
+@click.option("--review", is_flag=True, help="also the static checkers that a review asks")
 @_JSON
-def doctor(install: bool, tests: bool, benchmarks: bool, as_json: bool) -> None:
+def doctor(install: bool, tests: bool, benchmarks: bool, review: bool, as_json: bool) -> None:
     """Say what this machine can do, and what is missing."""
     from harness.doctor import examine
 
-    sys.exit(examine(install=install, tests=tests, benchmarks=benchmarks, as_json=as_json))
+    sys.exit(examine(install=install, tests=tests, benchmarks=benchmarks, review=review, as_json=as_json))
 
 
 @cli.command()
@@ -278,6 +279,7 @@ def presubmit(commits: str, count: int | None, out: Path | None, as_json: bool, 
 
 cli.add_command(cli_prove.prove)
 cli.add_command(cli_prove.hunt)
+cli.add_command(cli_review.review)
 for verb in (*cli_nightly.VERBS, *cli_self.VERBS):
     cli.add_command(verb)
 cli_self.add_loudness(cli)

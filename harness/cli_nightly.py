@@ -90,7 +90,7 @@ def nightly(file: Path | None, state: Path | None, hours: float | None, only_pla
     from harness.host.store import Store
     from harness.matrix import read_matrix
     from harness.nightly import Nightly
-    from harness.reporters import night, write_files
+    from harness.reporters import night, write
     from harness.repro import Repro, read
     from harness.run import Run
 
@@ -101,7 +101,7 @@ def nightly(file: Path | None, state: Path | None, hours: float | None, only_pla
 
     def ask(job: Job, folder: Path) -> Report:
         report = Run(job, folder, store).execute()
-        write_files(report)
+        write(report)
         return report
 
     def ask_again(run: Path, test: str, folder: Path, times: int) -> list[Result]:

@@ -19,7 +19,7 @@ MIN_FREE_GB = 12
 """A source with its trees, a plain and a debug build folder, images and QEMU."""
 
 
-def examine(install: bool, tests: bool, benchmarks: bool = False, as_json: bool = False) -> int:
+def examine(install: bool, tests: bool, benchmarks: bool = False, review: bool = False, as_json: bool = False) -> int:
     """Print one line per thing, or a JSON list of them (name, ok, text); 0 when a run can begin. With ``install``,
     first install what is missing.
 
@@ -28,7 +28,7 @@ def examine(install: bool, tests: bool, benchmarks: bool = False, as_json: bool 
     tell = _Teller(as_json)
     store = Store()
     store.root.mkdir(parents=True, exist_ok=True)
-    asked = {needs.Purpose.TEST: tests, needs.Purpose.BENCHMARK: benchmarks}
+    asked = {needs.Purpose.TEST: tests, needs.Purpose.BENCHMARK: benchmarks, needs.Purpose.REVIEW: review}
     purposes = [needs.Purpose.BUILD, needs.Purpose.RUN, *(purpose for purpose, wanted in asked.items() if wanted)]
     if install:
         needs.ensure(*purposes, log=store.root / "install.log")

@@ -59,6 +59,8 @@ class Run:
         self.builds = Builds(job, out, store, engine, self.records, self.fact)
         self.lanes: dict[str, LaneRun] = {}
         self.keys: dict[str, str] = {}
+        self.series: Series | None = None
+        self.todo: Plan | None = None
 
     def fact(self, name: str, text: str) -> None:
         self.records.add({"event": "fact", "name": name, "text": text})
@@ -76,7 +78,7 @@ class Run:
         self.fact("sandbox", confined)
         if not self.sandbox.isolated:
             warn(confined)
-        todo = self.plan()
+        self.todo = todo = self.plan()
         modules = self.builds.modules(todo)
         if {BASE, HEAD} & {lane.name for lane in todo.lanes} <= modules.keys():
             self._cells(todo, modules)
@@ -92,7 +94,7 @@ class Run:
         job = self.job
         base_patches = fetch(job.base_patch).patches if job.base_patch else ()
         known = series_knowledge(job.series)
-        series = self._series(known)
+        self.series = series = self._series(known)
         kernel = resolve(job.kernel, self.store)
         base = resolve(job.base, self.store) if job.base else None
         self.fact("kernel", f"{job.kernel}: {kernel.origin}")

@@ -87,6 +87,10 @@ class Modules:
         own = self.kernels.key(tree, module.kernel.profile)
         return tree if module.kernel.key == own else _source(tree)
 
+    def source_kernel(self, tree: Tree, profile: Profile) -> Kernel:
+        """The kernel of the tree's source, without any patch. Errors as of Kbuild.build."""
+        return self.kernels.build(_source(tree), profile)
+
     def _find(self, tree: Tree, profile: Profile, *, make: bool, coverage: bool = False) -> Module:
         if tree.source.shipped:
             return module_of(tree)

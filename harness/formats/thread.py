@@ -93,6 +93,12 @@ def holding(found: Iterable[Group], message_id: str, mails: Sequence[Mail]) -> G
     return None
 
 
+def before(found: Iterable[Group], own: Group) -> Group | None:
+    """The revision before ``own`` among the series found, as far as its patches are there."""
+    older = [g for g in found if g.patches and g.revision < own.revision and same_family(g, own)]
+    return max(older, key=lambda group: group.revision, default=None)
+
+
 def choose(found: Sequence[Group], name: str, how_to_pick: str) -> tuple[Group, list[str]]:
     """The series that a file is about, and notes on what was left: the latest revision when there are
     several.

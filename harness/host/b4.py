@@ -77,6 +77,21 @@ def fetch_thread(where: str, scratch: Path, clock: Clock) -> tuple[list[bytes], 
     return read_maildir(maildir), notes
 
 
+def fetch_older(where: str, scratch: Path, clock: Clock) -> list[bytes]:
+    """The mails of the thread of a message-id, and of the revision before, which b4 looks for in the archive by
+    change-id, or by subject and sender. Without such a revision, those of the thread; errors as of fetch_thread.
+
+    ``b4 diff`` is what knows how; it leaves the mails in its cache, here a scratch folder (b4 0.16, diff.py), before it
+    looks for a repository to compare them in.
+    """
+    cache = scratch / "cache" / "b4"
+    done = _b4(["diff", "-C", "-n", where], scratch, clock, what="looking for the previous revision with b4")
+    paths = sorted(path for folder in cache.glob("*.diff.msgs") for path in folder.iterdir())
+    if not paths:
+        raise _not_fetched(where, done)
+    return [path.read_bytes() for path in paths]
+
+
 def make_ready(
     mails: Sequence[bytes],
     scratch: Path,

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import InfraError, UsageError
-from harness.host import proc
+from harness.host import git, proc
 from harness.host.git import one_line
 
 RANGE_SECONDS = 300.0
+MOST_LOOKED_AT = 300
 # Whatever the user's format.* and diff.* settings say, the mails come out the same.
 _FORMAT = (
     *(
@@ -56,6 +58,15 @@ def write_patches(tree: Path, base: str, head: str, out: Path, limit: int) -> No
     done = _git(tree, ["format-patch", *_FORMAT, "-o", str(out.resolve()), f"{base}..{head}"])
     if done.status != 0:
         raise InfraError(f"git format-patch failed in {tree}: {one_line(done.stderr)}", hint="run 'git fsck' there")
+
+
+def with_patch_id(tree: Path, ref: str, files: Sequence[str], wanted: str) -> str | None:
+    """The commit among the last ones on ``ref`` that touch these files whose patch-id is ``wanted``."""
+    words = ["log", "-p", "--no-merges", "--full-diff", f"--max-count={MOST_LOOKED_AT}", "--no-color"]
+    words += ["--no-ext-diff", "--no-textconv", ref, "--", *files]
+    log = _git(tree, words).stdout.encode(errors="surrogateescape")
+    found = git.patch_ids(log)
+    return next((commit for patch_id, commit in found if patch_id == wanted), None)
 
 
 def _git(tree: Path, words: list[str]) -> proc.Completed:

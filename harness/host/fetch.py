@@ -34,14 +34,14 @@ def fetch(spec: str, *, limit: float = FETCH_SECONDS) -> Series:
     :class:`UsageError`: nothing (or too much) is there, or it is incomplete. :class:`InfraError`: the
     archive does not answer. :class:`PatchError`: it is not to be trusted.
     """
-    path, wanted = _as_path(spec)
+    path, wanted = as_path(spec)
     with tempfile.TemporaryDirectory(prefix="xdna-fetch-") as folder:
         work = _Work(spec, Path(folder), b4.Clock(limit))
         if path is not None:
             return _from_path(work, path, wanted)
         if spec.startswith("git:"):
             return _from_git(work, spec[len("git:") :])
-        return _from_archive(work, _archive_name(spec))
+        return _from_archive(work, archive_name(spec))
 
 
 def write_mbox(series: Series, path: Path) -> None:
@@ -64,7 +64,7 @@ class _Work:
     clock: b4.Clock
 
 
-def _as_path(spec: str) -> tuple[Path | None, str | None]:
+def as_path(spec: str) -> tuple[Path | None, str | None]:
     """(path, message-id in it) when ``spec`` names something that exists."""
     if "\0" in spec or not spec:
         raise UsageError(f"not a series: {one_line(spec) or 'nothing given'}", hint=f"name {_KINDS}")
@@ -79,7 +79,7 @@ def _as_path(spec: str) -> tuple[Path | None, str | None]:
     return None, None
 
 
-def _archive_name(spec: str) -> str:
+def archive_name(spec: str) -> str:
     """The message-id or URL for b4. Which words are which is decided here and nowhere else."""
     if re.match(r"https?://", spec):
         url = urllib.parse.urlsplit(spec)

@@ -54,8 +54,21 @@ def named(patch: Patch) -> frozenset[str]:
     return frozenset(paths_of(read_diff(diff_of(patch.mail))))
 
 
+def fits(tree: Path, patch: Patch, *, reverse: bool = False) -> bool:
+    """Whether a patch can be put on a folder as it is, or taken out of it. Nothing is changed."""
+    options = ("--check", "--reverse") if reverse else ("--check",)
+    return _apply(tree, diff_of(patch.mail), *options).status == 0
+
+
 def patch_id(diff: bytes) -> str:
     """git's stable patch-id of a diff, 40 hexadecimal digits: the same however often it is sent."""
+    found = patch_ids(diff)
+    # A diff in which git sees no text (only a mode or a broken header) still needs an identity.
+    return found[0][0] if found else hashlib.sha1(diff, usedforsecurity=False).hexdigest()
+
+
+def patch_ids(log: bytes) -> list[tuple[str, str]]:
+    """Patch-id and commit of each commit in the output of ``git log -p``."""
     with _scratch() as folder:
         done = proc.run(
             ["git", "patch-id", "--stable"],
@@ -63,13 +76,10 @@ def patch_id(diff: bytes) -> str:
             timeout=READ_SECONDS,
             cwd=folder,
             env=clean_env(folder),
-            stdin=diff,
+            stdin=log,
         )
-    words = done.stdout.split()
-    if not words:
-        # A diff in which git sees no text (only a mode or a broken header) still needs an identity.
-        return hashlib.sha1(diff, usedforsecurity=False).hexdigest()
-    return words[0]
+    lines = (line.partition(" ") for line in done.stdout.splitlines())
+    return [(patch, commit) for patch, _, commit in lines if patch]
 
 
 @lru_cache(maxsize=256)  # asked by each step that a mail goes through, and git is a process each time

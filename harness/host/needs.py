@@ -28,6 +28,7 @@ class Purpose(StrEnum):
     RUN = "run"
     TEST = "test"
     BENCHMARK = "benchmark"
+    REVIEW = "review"
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,14 @@ NEEDS: dict[Purpose, tuple[Need, ...]] = {
         Need("chromium-headless-shell", "chromium-headless-shell"),  # looks at the page
     ),
     Purpose.BENCHMARK: (Need("kmod", "depmod"),),  # virtme-ng
+    Purpose.REVIEW: (
+        Need("sparse", "sparse"),
+        Need("coccinelle", "spatch"),
+        Need("ocaml-nox", "ocamlopt"),  # some of the kernel's semantic patches have parts in OCaml
+        Need("clang-19", "clang-19"),  # Linux 7.3 wants 17; Debian 12's own is 14
+        Need("g++", "g++"),  # a header of the uAPI must be one for C++, too
+        Need("python3", "python3"),  # kernel-doc; it runs in the sandbox, which has Debian's only
+    ),
 }
 
 _INCLUDES = (Path("/usr/include"), Path("/usr/include/x86_64-linux-gnu"), Path("/usr/local/include"))
@@ -111,6 +120,12 @@ def present(need: Need) -> bool:
         return False
     argv = ["perl", f"-M{need.thing}", "-e1"]
     return proc.run(argv, what=f"looking for Perl's {need.thing}", timeout=30, check=False).status == 0
+
+
+def packages_of(programs: Iterable[str]) -> list[str]:
+    """The packages that bring these programs, as far as they are known here."""
+    known = {need.thing: need.package for needs in NEEDS.values() for need in needs}
+    return sorted({known[program] for program in programs if program in known})
 
 
 def command_line(packages: Iterable[str]) -> str:

@@ -32,7 +32,7 @@ BUILD = "/build"
 ROOT_USER = 65533  # Debian policy 9.2.2 keeps 65000-65533 unused; nobody (65534) is shared with daemons
 INNER_USER = 1000  # not 65534, which is also how every foreign file's owner looks in a user namespace
 SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-ETC = ("/etc/alternatives", "/etc/ld.so.cache")
+ETC = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ocamlfind.conf")  # the last for coccinelle
 TOOL_PATH = "/usr/bin:/usr/sbin:/bin:/sbin"
 PATH = f"/usr/lib/ccache:{TOOL_PATH}"  # Debian's folder of compilers that go through ccache; may be missing
 

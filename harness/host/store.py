@@ -35,6 +35,7 @@ KINDS = (
     "prefixes",
     "lines",
     "footprints",
+    "checks",
 )
 EXPENDABLE = ("guests", "lines", "footprints", "trees", "modules", "kernels", "sources")
 """What may go when the disk is full, in this order: the cheapest to make anew first."""

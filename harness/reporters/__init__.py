@@ -22,12 +22,16 @@ FORMS: Mapping[str, Callable[[Report], str]] = {
 }
 
 
+FILES = {"junit.xml": "junit", "report.json": "json", "report.html": "html"}
+"""What stands in each run folder."""
+
+
+def write(report: Report) -> None:
+    """Write the files of a run into its folder."""
+    for name, form in FILES.items():
+        (report.run / name).write_text(render(report, form))
+
+
 def render(report: Report, form: str, who: str = "") -> str:
     """The report in one of :data:`FORMS`; ``who`` ("A Name <mail>") stands for a reply."""
     return reply.render(report, who) if form == "reply" else FORMS[form](report)
-
-
-def write_files(report: Report) -> None:
-    """What every run leaves in its folder: junit.xml, report.json and the page."""
-    for name, form in (("junit.xml", "junit"), ("report.json", "json"), ("report.html", "html")):
-        (report.run / name).write_text(render(report, form))

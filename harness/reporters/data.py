@@ -13,13 +13,17 @@ from harness.model.result import Measure, Result
 
 
 def render(report: Report) -> str:
+    return json.dumps(document(report), indent=1) + "\n"
+
+
+def document(report: Report) -> dict[str, Any]:
     """``verdict``, ``key`` (a hash of what was asked and built), ``command`` (the words that ask the same), ``fixed``,
     ``regressed``, ``suspect``, ``flaky``, ``unanswered`` (lists of ids), ``known`` and ``mended`` (ids of what is known
     to fail, and does or does not), ``doubts`` (what must be read with the verdict), ``own_lines`` (of the code that the
     series adds, how many were run, if that was counted), ``reasons``, ``facts``, ``notes``, ``trailers``, ``culprits``
     and ``patches`` when each patch was tested, ``measures`` (test, name, value and unit on base and head, null where
     there is none), ``again`` (by id of what failed, the line that asks it again), and all answers of each lane."""
-    data = {
+    return {
         "verdict": report.verdict,
         "title": report.title,
         "key": report.key,
@@ -70,7 +74,6 @@ def render(report: Report) -> str:
             for name, lane in report.lanes.items()
         },
     }
-    return json.dumps(data, indent=1) + "\n"
 
 
 def _result(result: Result) -> dict[str, Any]:

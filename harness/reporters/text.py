@@ -32,9 +32,18 @@ LEFT = "not recovered"
 
 def render(report: Report) -> str:
     """Plain lines; nothing from outside reaches a terminal unescaped."""
-    lines = [f"{report.verdict}  {_flat(report.title)}", f"  {_counts(report)}"]
-    lines += [f"  {_flat(text)}" for text in (*report.doubts, *report.judgement.reasons[:20])]
-    lines += _patches(report)
+    return printable("\n".join([*opening(report), *details(report)])) + "\n"
+
+
+def opening(report: Report) -> list[str]:
+    """The verdict, and what must be read with it."""
+    lines = [f"{report.verdict}  {flat(report.title)}", f"  {_counts(report)}"]
+    return lines + [f"  {flat(text)}" for text in (*report.doubts, *report.judgement.reasons[:20])]
+
+
+def details(report: Report) -> list[str]:
+    """All the rest."""
+    lines = _patches(report)
     lines += _section(report, "worse", (Change.REGRESSED, Change.SUSPECT), evidence=True)
     lines += _section(report, "unanswered", (Change.UNANSWERED,), evidence=True)
     lines += _section(report, "flaky", (Change.FLAKY,), evidence=False)
@@ -50,17 +59,17 @@ def render(report: Report) -> str:
     lines += _numbers(report)
     lines += _visited(report)
     if report.coverage:
-        lines += ["", "coverage:", *(f"  {_kept(line)}" for line in report.coverage)]
+        lines += ["", "coverage:", *(f"  {kept(line)}" for line in report.coverage)]
     if report.trailers:
-        lines += ["", "trailers:", *(f"  {_flat(trailer)}" for trailer in report.trailers)]
-    lines += ["", "how:", *(f"  {name}: {_flat(text)}" for name, text in report.facts.items())]
+        lines += ["", "trailers:", *(f"  {flat(trailer)}" for trailer in report.trailers)]
+    lines += ["", "how:", *(f"  {name}: {flat(text)}" for name, text in report.facts.items())]
     lines += _slowest(report)
-    lines += [f"  note: {_flat(note)}" for note in report.notes]
+    lines += [f"  note: {flat(note)}" for note in report.notes]
     lines += [
         "",
         f"where to look: {report.run}/report.json, junit.xml, <lane>/{report.variant}/boot-*/console.log",
     ]
-    return printable("\n".join(lines)) + "\n"
+    return lines
 
 
 def _visited(report: Report) -> list[str]:
@@ -81,12 +90,12 @@ def _measured(result: Result, name: str) -> int:
     return int(result.measures[name].value) if name in result.measures else 0
 
 
-def _kept(line: str) -> str:
+def kept(line: str) -> str:
     """A line of a table of ours, with its columns."""
     return line.replace("\n", " ")
 
 
-def _flat(text: str) -> str:
+def flat(text: str) -> str:
     """``text`` on one line: what came in a mail, or out of a compiler, must not pass for a line of ours."""
     return " ".join(text.split())
 
@@ -107,11 +116,11 @@ def _patches(report: Report) -> list[str]:
     for patch in report.patches:
         counts = ", ".join(f"{n} {o}" for o, n in sorted(patch.outcomes.items())) or "no test ran"
         place = f"{patch.number}/{len(report.patches)}"
-        lines.append(f"  {place} {_flat(patch.title)}: {counts}")
-        lines.append(f"      {_flat(patch.how)} ({patch.seconds:.0f} s)" if patch.how else "      not built")
-        lines += [f"      new warning: {_flat(warning)}" for warning in patch.new_warnings]
+        lines.append(f"  {place} {flat(patch.title)}: {counts}")
+        lines.append(f"      {flat(patch.how)} ({patch.seconds:.0f} s)" if patch.how else "      not built")
+        lines += [f"      new warning: {flat(warning)}" for warning in patch.new_warnings]
         if proved := report.proofs.get(patch.number):
-            lines.append(f"      fail before it and pass after it: {_flat(', '.join(proved))}")
+            lines.append(f"      fail before it and pass after it: {flat(', '.join(proved))}")
     between = [c for c in report.culprits if not c.still]
     if between:
         lines += ["", f"broken on the way: {len(between)}", *(f"  {c.test}: {c}" for c in between)]
@@ -158,7 +167,7 @@ def _slowest(report: Report) -> list[str]:
     """Where the time went: the tests of the last lane that took longest."""
     results = [result for lane in list(report.lanes.values())[-1:] for result in lane.results]
     asked = sorted((r for r in results if r.attempt == 1 and "::" in r.id), key=lambda r: -r.seconds)
-    named = ", ".join(f"{_flat(r.id.partition('::')[2])} {r.seconds:.1f}" for r in asked[:SLOWEST])
+    named = ", ".join(f"{flat(r.id.partition('::')[2])} {r.seconds:.1f}" for r in asked[:SLOWEST])
     return [f"  slowest tests, in seconds: {named}"] if len(asked) > 1 else []
 
 
@@ -193,11 +202,11 @@ def _numbers(report: Report) -> list[str]:
         some = [number for number in report.numbers if number.head and number.head.value]
         lines = ["", f"numbers: {len(report.numbers)}, of which {len(report.numbers) - len(some)} are 0"]
         for test, found in itertools.groupby(some, key=lambda number: number.test):
-            lines.append(f"  {_flat(test)}: {', '.join(f'{_flat(n.name)} {amount(n.head)}' for n in found)}")
+            lines.append(f"  {flat(test)}: {', '.join(f'{flat(n.name)} {amount(n.head)}' for n in found)}")
         return lines
     differ = [number for number in report.numbers if number.differs]
     lines = ["", f"numbers, base -> head: {len(differ)} of {len(report.numbers)} differ; none is judged"]
     for test, found in itertools.groupby(differ, key=lambda number: number.test):
-        lines.append(f"  {_flat(test)}")
-        lines += [f"    {_flat(n.name)}: {amount(n.base)} -> {amount(n.head)}" for n in found]
+        lines.append(f"  {flat(test)}")
+        lines += [f"    {flat(n.name)}: {amount(n.base)} -> {amount(n.head)}" for n in found]
     return lines

@@ -11,12 +11,14 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.errors import InfraError, UsageError
 from harness.host.fetch import fetch
+from harness.host.revisions import discussion, previous
 
 PACKAGES = "public-inbox libdbd-sqlite3-perl libsearch-xapian-perl libplack-perl"
 LIST = "heap@lists.example.com"
@@ -54,6 +56,7 @@ MAILS = (
     mail("c2", "[PATCH v2 0/1] accel: grow the heap", cover(2), day=17),
     mail("q1", "[PATCH v2 1/1] accel: first and second", patch("both", "z"), answers="c2", day=17),
     mail("i1", "[PATCH 1/3] accel: alone", patch("alone", "u"), day=18),
+    mail("i2", "[PATCH v2] accel: nothing before", patch("nothing before", "w"), day=19),
 )  # fmt: skip
 
 
@@ -174,6 +177,21 @@ def test_by_the_url_of_another_archive_than_the_configured_one(
 
 def test_by_an_answer_to_a_patch(b4_here: Archive) -> None:
     assert fetch("r1@example.com").message_id == "c1@example.com"
+
+
+def test_the_previous_revision_is_found_with_what_was_answered_to_it(b4_here: Archive, tmp_path: Path) -> None:
+    found = previous(fetch("c2@example.com"), tmp_path / "previous.mbox")
+    assert "on the list" in found.how
+    old = fetch(found.spec)
+    assert (old.revision, len(old.patches), old.message_id) == (1, 2, "c1@example.com")
+    assert [mail.message_id for mail in discussion(old).mails if mail.reply] == ["r1@example.com"]
+
+
+def test_the_list_has_no_revision_before_this_one(b4_here: Archive, tmp_path: Path) -> None:
+    lonely = replace(fetch("i2@example.com"), revision=2)
+    found = previous(lonely, tmp_path / "previous.mbox")
+    assert found.spec == ""
+    assert "name it with --previous" in found.how
 
 
 def test_an_incomplete_series(b4_here: Archive) -> None:

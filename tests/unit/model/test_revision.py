@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What changed since the previous revision, as far as the answers agree."""
+
+from __future__ import annotations
+
+from harness.model.finding import Finding, Kind
+from harness.model.judge import LaneResults
+from harness.model.result import Outcome, Result
+from harness.model.revision import Turn, carried, changed
+from harness.model.standing import Place, place
+
+P, F, L, E, S = Outcome.PASS, Outcome.FAIL, Outcome.LOST, Outcome.ERROR, Outcome.SKIP
+LEAK = Finding(Kind.LEAK, "leak of bytes", "LEAK:bytes", "leak of bytes: 1 before the test, 2 after it")
+
+
+def lane(*answers: tuple[str, Outcome], findings: tuple[Finding, ...] = ()) -> LaneResults:
+    return LaneResults(tuple(Result(test, o, findings=findings if o is F else ()) for test, o in answers))
+
+
+def test_a_leak_that_is_gone_is_named_with_its_test() -> None:
+    old, new = lane(("t", F), ("t", F), ("same", P), findings=(LEAK,)), lane(("t", P), ("same", P))
+    (found,) = changed(old, new)
+    assert (found.test, found.turn) == ("t", Turn.BETTER)
+    assert found.findings == ("LEAK: leak of bytes: 1 before the test, 2 after it",)
+
+
+def test_what_is_worse_comes_first() -> None:
+    found = changed(lane(("a", F), ("b", P), ("c", F)), lane(("a", P), ("b", L), ("c", L)))
+    assert [(c.test, c.turn) for c in found] == [("b", Turn.WORSE), ("c", Turn.WORSE), ("a", Turn.BETTER)]
+
+
+def test_answers_that_do_not_agree_are_uncertain() -> None:
+    (found,) = changed(lane(("t", F), ("t", P)), lane(("t", P)))
+    assert found.turn is Turn.UNCERTAIN
+
+
+def test_what_one_side_could_not_answer_tells_nothing() -> None:
+    assert changed(lane(("a", E), ("b", S), ("c", F)), lane(("a", P), ("b", F))) == ()
+
+
+def test_trailers_by_kind_and_address_whatever_the_name() -> None:
+    found = carried(
+        ["Reviewed-by: Rev Iewer <rev@example.org>", "Signed-off-by: A <a@example.org>"],
+        ["Tested-by: T <t@example.org>"],
+        ["Reviewed-by: R. Iewer <Rev@example.org>", "Acked-by: M <m@example.org>"],
+    )
+    assert found.kept == ("Reviewed-by: Rev Iewer <rev@example.org>",)
+    assert found.missing == ("Tested-by: T <t@example.org>",)
+    assert found.new == ("Acked-by: M <m@example.org>",)
+
+
+def test_where_a_patch_is_is_said_only_where_it_can_be_told() -> None:
+    assert place(True, False, "", "")[0] is Place.IN
+    assert place(False, True, "", "")[0] is Place.OUT
+    assert place(True, True, "", "")[0] is Place.UNKNOWN
+    assert place(False, False, "", "")[0] is Place.UNKNOWN
+    assert place(False, False, "", "merged for Linux 7.2") == (Place.IN, "merged for Linux 7.2")
+    assert place(False, True, "abc", "")[0] is Place.IN  # reverted since, perhaps: then the commit is a lead

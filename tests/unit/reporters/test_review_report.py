@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a review tells a person: verdict first, what was not asked is never green, nothing hostile comes through."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.model.complaint import Answer, Complaint, attribute
+from harness.model.finding import Finding, Kind
+from harness.model.judge import ATTEMPTS, LaneResults, judge
+from harness.model.report import LaneReport, Report
+from harness.model.result import Outcome, Result
+from harness.model.review import Review
+from harness.model.revision import Carried, Previous, Remark, changed
+from harness.model.standing import Landed, Place, Standing
+from harness.reporters import review as reporter
+
+HOSTILE = "evil\x1b[31m \u202e\nGOOD  all is well"
+LEAK = Finding(Kind.LEAK, "leak of bytes", "LEAK:bytes", "leak of bytes: 1 before the test, 2 after it")
+P, F = Outcome.PASS, Outcome.FAIL
+
+
+def lane(outcome: Outcome, times: int = 1) -> LaneResults:
+    findings = (LEAK,) if outcome is F else ()
+    found = [Result("t.py::test_leak", outcome, "said", n + 1, 0.1, findings) for n in range(times)]
+    return LaneResults((Result("stage/build", P), *found, Result("t.py::test_other", P)))
+
+
+def report(base: LaneResults, head: LaneResults, run: str) -> Report:
+    lanes = {name: LaneReport(name, "7.3.4", answers.results) for name, answers in (("base", base), ("head", head))}
+    return Report(Path(run), "a series", judge(base, head), lanes, "emulated-npu4")
+
+
+@pytest.fixture
+def review() -> Review:
+    old, new, base = lane(F, 2), lane(P), lane(P, ATTEMPTS)
+    ours = (
+        attribute("checkpatch", "perl", [Answer(), Answer(own=(Complaint("", f"ERROR:MISSING_SIGN_OFF: {HOSTILE}"),))]),
+        attribute("gcc W=1", "gcc 12", [Answer(), Answer(gaps=("x.c is not the driver's: not compiled",))]),
+        attribute("smatch", "", [Answer(not_asked="smatch is not installed")] * 2),
+    )
+    previous = Previous(
+        "v1.mbox",
+        "named",
+        HOSTILE,
+        1,
+        range_diff=("1:  a ! 1:  b x", f"    +{HOSTILE}"),
+        report=report(base, old, "runs/1/previous"),
+        changed=changed(old, new),
+        carried=Carried(missing=("Tested-by: T <t@example.org>",)),
+        remarks=(Remark(HOSTILE, "Re: x", "r@x", (), 3, False, "not answered on the list"),),
+    )
+    stands = Standing("", (), 3, "package linux 7.3", (Landed(1, Place.OUT, "it applies"),))
+    return Review(report(base, new, "runs/1"), (HOSTILE,), ours, stands, previous, "", ("xdna-harness", "review", "x"))
+
+
+def test_the_order_in_which_a_reviewer_reads(review: Review) -> None:
+    said = reporter.render(review)
+    order = ["GOOD  a series", "static checks", "against v1", "where it stands", "where to look", "again: "]
+    assert [said.index(word) for word in order] == sorted(said.index(word) for word in order)
+
+
+def test_a_leak_that_is_gone_is_said_with_the_test_that_shows_it(review: Review) -> None:
+    said = reporter.render(review)
+    assert "better: t.py::test_leak: FAIL (2 of 2) in v1, worse than base; PASS now" in said
+    assert "gone: LEAK: leak of bytes: 1 before the test, 2 after it" in said
+
+
+def test_what_was_not_asked_is_not_among_the_clean(review: Review) -> None:
+    said = reporter.render(review)
+    assert "  nothing new from gcc W=1\n" in said
+    assert "  not asked: smatch: smatch is not installed\n" in said
+    assert "  gcc W=1: x.c is not the driver's: not compiled\n" in said
+    assert [check.name for check in review.not_asked] == ["smatch"]
+
+
+def test_nothing_hostile_comes_through(review: Review) -> None:
+    said = reporter.render(review)
+    assert "\x1b" not in said
+    assert "\u202e" not in said
+    assert [line for line in said.splitlines() if line.startswith("GOOD")] == ["GOOD  a series"]
+
+
+def test_json_has_all_of_it(review: Review) -> None:
+    told = json.loads(reporter.as_json(review))
+    assert told["report"]["verdict"] == "GOOD"
+    assert [check["state"] for check in told["checks"]] == ["complains", "clean", "not asked"]
+    assert told["previous"]["changed"][0]["test"] == "t.py::test_leak"
+    assert told["previous"]["remarks"][0]["open"] is True
+    assert told["standing"]["merged"] == "not in the tree"
+    assert told["standing"]["newer"] == 3
+
+
+def test_no_previous_revision_says_why(review: Review) -> None:
+    said = reporter.render(replace(review, previous=None, no_previous="the list has none"))
+    assert "previous revision: the list has none" in said
+    assert "previous revision" not in reporter.render(replace(review, previous=None))
