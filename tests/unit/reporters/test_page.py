@@ -154,7 +154,8 @@ def test_each_failure_has_its_culprit_its_splat_with_places_and_its_command(full
     assert "introduced by 1/1, still there at 1/1; a series" in text
     assert "drivers/accel/amdxdna/x.c:12" in text
     assert "RAX" not in text.partition("All that was said")[0]
-    assert "xdna-harness run 'a series' --kernel debian:7.3 -k test_a" in text
+    assert "xdna-harness run 'a series' --kernel debian:7.3 -k 'test_a[1]'" in text
+    assert "xdna-harness repro runs/1 'test_x.py::test_a[1]'" in text
 
 
 def test_nothing_from_outside_is_markup_anywhere() -> None:
