@@ -46,7 +46,9 @@ def coverage(report: Report) -> Section | None:
         "counted": bool(report.coverage),
         "table": "\n".join(line.replace("\n", " ") for line in report.coverage),
     }
-    title = "Coverage on the diff" if report.changed else "Coverage"
+    title = (
+        "Coverage" if not report.changed else "Coverage on the diff" if report.coverage else "What the series changes"
+    )
     return Section("coverage", title, "coverage.html", data, note)
 
 

@@ -33,7 +33,10 @@ def measures(report: Report) -> Section | None:
     shown = [n for n in report.numbers if any(m is not None and m.value for m in (n.base, n.head))]
     if not shown:
         return None
-    groups = [(test, [_row(n, both) for n in found]) for test, found in itertools.groupby(shown, key=lambda n: n.test)]
+    found = itertools.groupby(shown, key=lambda n: n.test)
+    # What differs is what somebody looks for.
+    groups = [(test, sorted((_row(n, both) for n in mine), key=lambda row: not row.differs)) for test, mine in found]
+    groups.sort(key=lambda group: not any(row.differs for row in group[1]))
     differ = sum(n.differs for n in shown)
     note = f"{differ} of {len(shown)} differ" if both else str(len(shown))
     return Section("measures", "What tests measured", "measures.html", {"groups": groups, "both": both}, note)

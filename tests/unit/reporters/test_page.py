@@ -223,6 +223,16 @@ def test_lines_of_the_diff_say_whether_they_ran(full: Report) -> None:
     assert "1 line(s) added" in page.render(uncounted)
 
 
+def test_numbers_that_differ_come_first(full: Report) -> None:
+    def number(test: str, name: str, head: int) -> Number:
+        return Number(f"test_x.py::{test}", name, Measure(1, ""), Measure(head, ""))
+
+    mixed = (number("test_one", "m1", 1), number("test_two", "m2", 1), number("test_two", "m3", 2))
+    html = page.render(replace(full, numbers=mixed))
+    assert re.findall(r"<dt><bdi>(m\d)</bdi>", html) == ["m3", "m2", "m1"]
+    assert "1 of 3 differ" in html
+
+
 def test_a_diff_that_nobody_reads_is_cut(full: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab, "MOST_LINES", 3)
     hunks = tuple((Line("+", n, f"line {n}"), Line("+", n + 1, f"line {n + 1}")) for n in (1, 5, 9))
