@@ -282,7 +282,7 @@ def test_tests_are_filtered_by_keyboard(browser: Browser, html: Path) -> None:
         assert [text.partition("\n")[0] for text in rows.all_inner_texts()] == ["test_x.py::test_worse[1]"]
         rows.locator("summary").press("Enter")
         assert rows.locator("pre").is_visible()
-        assert rows.locator("code").inner_text().endswith("-k test_worse")
+        assert rows.locator("code").inner_text().endswith("-k 'test_worse[1]'")
 
 
 def test_without_script_all_is_there(browser: Browser, html: Path) -> None:
