@@ -230,12 +230,12 @@ def test_parts_are_unfolded_by_keyboard_and_by_links(browser: Browser, html: Pat
         page.locator("#coverage > summary").focus()
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
         page.keyboard.press("Enter")
-        assert page.locator("#coverage tr.plus.never").is_visible()
+        page.locator("#coverage tr.plus.never").wait_for()
         page.keyboard.press("Enter")
-        assert not page.locator("#coverage tr.plus.never").is_visible()
+        page.locator("#coverage tr.plus.never").wait_for(state="hidden")
         page.locator(".tiles a[href='#better']").focus()
         page.keyboard.press("Enter")
-        assert page.locator("#better li").first.is_visible()
+        page.locator("#better li").first.wait_for()
         assert page.evaluate("document.activeElement.closest('details').id") == "better"
         page.get_by_role("button", name="Open all").press("Space")
         assert len(parts.evaluate_all(opened)) == parts.count() >= 9
@@ -281,7 +281,7 @@ def test_tests_are_filtered_by_keyboard(browser: Browser, html: Path) -> None:
         assert page.evaluate("document.activeElement.ariaPressed") == "true"
         assert [text.partition("\n")[0] for text in rows.all_inner_texts()] == ["test_x.py::test_worse[1]"]
         rows.locator("summary").press("Enter")
-        assert rows.locator("pre").is_visible()
+        rows.locator("pre").wait_for()
         assert rows.locator("code").inner_text().endswith("-k 'test_worse[1]'")
 
 
