@@ -21,7 +21,7 @@ class Row:
 
     text: str
     word: str = ""
-    tone: str = ""
+    tone: str = "plain"
     notes: tuple[str, ...] = ()
 
 
@@ -62,7 +62,9 @@ def _previous(previous: Previous) -> Section:
     groups = [Group(asked, rows or (Row("every test comes out as before"),))]
     carried = previous.carried
     kinds = (("carried over", carried.kept), ("missing now", carried.missing), ("new", carried.new))
-    trailers = tuple(Row(text, word, "bad" if word == "missing now" else "") for word, all_ in kinds for text in all_)
+    trailers = tuple(
+        Row(text, word, "bad" if word == "missing now" else "plain") for word, all_ in kinds for text in all_
+    )
     groups += [Group("Trailers", trailers)] if trailers else []
     if previous.remarks is None:
         groups.append(Group("Remarks", (Row(f"no answers to {previous.name} are at hand: nothing can be told"),)))
@@ -86,7 +88,7 @@ def _standing(review: Review) -> Section:
         Row(f"v{standing.newer}" if standing.newer else "none at hand", "newer revision"),
     )
     rows = tuple(
-        Row(patch.why, f"{patch.number}/{whole} {patch.place}", "doubt" if patch.place is Place.UNKNOWN else "")
+        Row(patch.why, f"{patch.number}/{whole} {patch.place}", "doubt" if patch.place is Place.UNKNOWN else "plain")
         for patch in standing.patches
     )
     groups = [Group("On the list", facts), Group(standing.tree, rows)]
