@@ -39,8 +39,9 @@ def review(previous: str, job_file: Path | None, as_json: bool, out: Path | None
     complain about, what has changed since the previous revision, and where the series stands. Exit status as of run:
     static complaints and remarks are shown, and decide nothing."""
     from harness.host.store import Store
+    from harness.reporters import page, write
     from harness.reporters import review as reporter
-    from harness.reporters import write
+    from harness.reporters.page.review import sections
     from harness.review import Request, Reviewer
 
     given = {key: value for key, value in options.items() if value is not None}
@@ -53,6 +54,7 @@ def review(previous: str, job_file: Path | None, as_json: bool, out: Path | None
     except BrokenPipeError as error:
         raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
     write(found.report)
+    (folder / "report.html").write_text(page.render(found.report, sections(found)))
     (folder / "review.json").write_text(reporter.as_json(found))
     click.echo(reporter.as_json(found) if as_json else reporter.render(found), nl=False)
     if not as_json:

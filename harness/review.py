@@ -3,7 +3,7 @@
 stands.
 
 OUT/               the run, patch by patch, lines counted
-OUT/review.json    all of it
+OUT/review.json    all of it; so has OUT/report.html
 OUT/previous/      the run of the previous revision, on the same base
 OUT/previous.mbox  that revision, if it was found on the list
 """

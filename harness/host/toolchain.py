@@ -19,6 +19,7 @@ def version() -> str:
     return "\n".join([platform.machine(), *map(words_of, PROGRAMS)])
 
 
+@functools.cache
 def words_of(program: str) -> str:
     """What a program says about itself in one line. Some end badly when they are asked (sparse knows no --version)."""
     argv = [program, "--version"]

@@ -35,7 +35,7 @@ def _checks(review: Review) -> list[str]:
     count = len(review.patches)
     for number, title in enumerate(review.patches, 1):
         lines.append(f"  {number}/{count} {flat(title)}")
-        found = [f"{check.name}: {_added(added)}" for check, added in review.added(number)]
+        found = [f"{check.name}: {added_text(added)}" for check, added in review.added(number)]
         lines += [f"      {flat(text)}" for text in found[:SHOWN]] or ["      nothing new"]
         lines += [f"      and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
     for state in ("clean", "not asked"):
@@ -43,20 +43,20 @@ def _checks(review: Review) -> list[str]:
         if state == "clean" and chosen:
             lines.append(f"  nothing new from {', '.join(check.name for check in chosen)}")
         elif chosen:
-            lines += [f"  not asked: {check.name}: {flat(_why(check))}" for check in chosen]
+            lines += [f"  not asked: {check.name}: {flat(why_not_asked(check))}" for check in chosen]
     lines += [f"  {check.name}: {flat(gap)}" for check in review.checks for gap in check.gaps]
     gone = [(check, complaint) for check in review.checks for complaint in check.gone]
     return lines + [f"  the series takes away: {check.name}: {flat(str(c))}" for check, c in gone[:SHOWN]]
 
 
-def _added(added: Added) -> str:
+def added_text(added: Added) -> str:
     text = str(added.complaint)
     if added.first < added.patch:
         text += f" (one of the patches {added.first} to {added.patch} brought it)"
     return f"{text} (fixed by patch {added.fixed})" if added.fixed else text
 
 
-def _why(check: CheckReport) -> str:
+def why_not_asked(check: CheckReport) -> str:
     """The reason, with the prefixes where it is not the same for all."""
     reasons = dict.fromkeys(check.not_asked.values())
     if len(reasons) == 1 and not check.asked:
@@ -80,14 +80,22 @@ def _previous(review: Review) -> list[str]:
 
 
 def _changed(change: Changed, previous: Previous) -> list[str]:
+    head = f"  {change.turn}: {changed_text(change, previous)}"
+    return [head, *(f"      {flat(text)}" for text in finding_texts(change))]
+
+
+def changed_text(change: Changed, previous: Previous) -> str:
+    """One test, and how it came out in both revisions."""
     old, new = (_outcomes([str(r.outcome) for r in answers]) for answers in (change.old, change.new))
     worse = previous.report is not None and change.test in previous.report.ids(Change.REGRESSED)
-    head = f"  {change.turn}: {change.test}: {old} in {previous.name}{', worse than base' if worse else ''}; {new} now"
+    return f"{change.test}: {old} in {previous.name}{', worse than base' if worse else ''}; {new} now"
+
+
+def finding_texts(change: Changed) -> tuple[str, ...]:
+    """What shows the difference: findings that are gone or new, else the beginning of the evidence."""
     word = {Turn.BETTER: "gone", Turn.WORSE: "new", Turn.UNCERTAIN: "in some answers"}[change.turn]
-    told = [f"      {word}: {flat(text)}" for text in change.findings]
-    if not told and change.shows.evidence:
-        told = [f"      {flat(change.shows.evidence.splitlines()[0])}"]
-    return [head, *told]
+    said = tuple(f"{word}: {text}" for text in change.findings)
+    return said or tuple(change.shows.evidence.splitlines()[:1])
 
 
 def _outcomes(answers: Sequence[str]) -> str:
@@ -106,10 +114,10 @@ def _trailers(previous: Previous) -> list[str]:
 def _remarks(previous: Previous) -> list[str]:
     if previous.remarks is None:
         return [f"  remarks: no answers to {previous.name} are at hand, so nothing can be told of them"]
-    return [f"  answer: {flat(_remark(remark))}" for remark in previous.remarks]
+    return [f"  answer: {flat(remark_text(remark))}" for remark in previous.remarks]
 
 
-def _remark(remark: Remark) -> str:
+def remark_text(remark: Remark) -> str:
     return f"{remark.author}, {remark.subject} ({remark.quoted} lines quoted): {remark.state}"
 
 

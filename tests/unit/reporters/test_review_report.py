@@ -17,7 +17,9 @@ from harness.model.result import Outcome, Result
 from harness.model.review import Review
 from harness.model.revision import Carried, Previous, Remark, changed
 from harness.model.standing import Landed, Place, Standing
+from harness.reporters import page
 from harness.reporters import review as reporter
+from harness.reporters.page.review import sections
 
 HOSTILE = "evil\x1b[31m \u202e\nGOOD  all is well"
 LEAK = Finding(Kind.LEAK, "leak of bytes", "LEAK:bytes", "leak of bytes: 1 before the test, 2 after it")
@@ -99,3 +101,20 @@ def test_no_previous_revision_says_why(review: Review) -> None:
     said = reporter.render(replace(review, previous=None, no_previous="the list has none"))
     assert "previous revision: the list has none" in said
     assert "previous revision" not in reporter.render(replace(review, previous=None))
+
+
+def test_the_page_has_its_sections_and_nothing_hostile(review: Review) -> None:
+    html = page.render(review.report, sections(review))
+    for words in ("Static checks", "Against v1", "Where it stands", "smatch is not installed"):
+        assert words in html
+    assert "gone: LEAK: leak of bytes: 1 before the test, 2 after it" in html
+    assert "\x1b" not in html
+    assert "\u202e" not in html
+
+
+def test_markup_in_a_complaint_stays_text(review: Review) -> None:
+    evil = "<script>alert(1)</script>"
+    ours = attribute("checkpatch", "perl", [Answer(), Answer(own=(Complaint(evil, evil),))])
+    html = page.render(review.report, sections(replace(review, checks=(ours,), patches=(evil,))))
+    assert evil not in html
+    assert "&lt;script&gt;alert(1)" in html
