@@ -98,6 +98,8 @@ class Run:
         kernel = resolve(job.kernel, self.store)
         base = resolve(job.base, self.store) if job.base else None
         self.fact("kernel", f"{job.kernel}: {kernel.origin}")
+        if kernel.shipped:
+            self.note("a kernel as shipped: no KASAN, lockdep or kmemleak looks on, and no allocation is made to fail")
         if base is not None:
             self.fact("base", f"{job.base}: {base.origin}")
         known = known or knowledge_of(series)

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 from __future__ import annotations
 
-from harness.guest.faults import SILENT, functions, next_step, place, site_of
+from pathlib import Path
+
+import pytest
+
+from harness.guest.faults import SILENT, Faults, functions, next_step, place, site_of
 
 STACK = """FAULT_INJECTION: forcing a failure.
 name failslab, interval 1, probability 0, space 0, times -1
@@ -41,3 +45,8 @@ def test_a_place_is_the_same_in_every_build() -> None:
         "amdxdna_drm_create_share_bo > drm_gem_shmem_create"
     )
     assert place(SILENT) == SILENT
+
+
+def test_a_kernel_that_cannot_do_it_is_not_asked(tmp_path: Path) -> None:
+    with pytest.raises(pytest.skip.Exception, match="cannot let allocations fail: not asked"):
+        Faults(debugfs=tmp_path)
