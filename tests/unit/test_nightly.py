@@ -61,7 +61,8 @@ class Lab:
         if job.npu in self.errors:
             raise self.errors[job.npu]
         self.now += self.cost
-        results = tuple(Result(t, self.says.get((job.npu, t), Outcome.PASS), seconds=1.0) for t in (A, B))
+        tests = (A, B) if (job.npu, "stage/boot") not in self.says else ("stage/boot",)
+        results = tuple(Result(t, self.says.get((job.npu, t), Outcome.PASS), seconds=1.0) for t in tests)
         judged = judge_alone(LaneResults(results))
         return Report(folder, "t", judged, {"head": LaneReport("head", "7.3.4", results)}, "v")
 
@@ -119,6 +120,17 @@ def test_a_new_failure_that_does_not_come_back_is_flaky(lab: Lab, tmp_path: Path
     assert (first_line(came), came.exit_status) == ("the first night: 1 new flaky (3 of 3 runs)", 0)
     assert lab.asked_again == [B]
     assert "1 of" in page.text(trends(nightly(lab, tmp_path).nights.points(9)), 9, whole=False)
+
+
+def test_a_kernel_that_comes_up_when_asked_again_is_the_labs_trouble(lab: Lab, tmp_path: Path) -> None:
+    lab.says = {("npu4", "stage/boot"): Outcome.LOST}
+    came = tonight(lab, tmp_path)
+    assert (came.exit_status, lab.asked_again) == (1, ["stage/boot"])
+    lab.says = {("npu5", "stage/boot"): Outcome.LOST}
+    lab.again = [Outcome.PASS]
+    came = tonight(lab, tmp_path)
+    assert sorted(lab.asked) == ["npu1", "npu4", "npu5", "npu5"], "once more, at the end"
+    assert (came.exit_status, [t.run.state for t in came.runs].count("trouble")) == (3, 1)
 
 
 @pytest.mark.parametrize("dies", ["npu1", "npu4", "npu5"])
