@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.model.finding import Finding
-from harness.model.judge import LaneResults, worse
+from harness.model.judge import CONFIRM, LaneResults, worse
 from harness.model.report import Report
 from harness.model.result import Outcome, Result
 
@@ -28,7 +28,8 @@ class Turn(StrEnum):
 @dataclass(frozen=True)
 class Changed:
     """One test that came out otherwise with all of the series in place. ``old`` and ``new`` are all its answers;
-    ``uncertain``: not all of them agree."""
+    ``uncertain``: not all of them agree, or the bad one
+    was asked once only."""
 
     test: str
     turn: Turn
@@ -73,8 +74,8 @@ def changed(old: LaneResults, new: LaneResults) -> tuple[Changed, ...]:
 
 
 def _all(good: Sequence[Result], bad: Sequence[Result]) -> bool:
-    """Whether each of ``bad`` is worse than each of ``good``."""
-    return all(worse(one, other) for one in good for other in bad)
+    """Whether each of ``bad`` is worse than each of ``good``, and was asked again: once may be a busy machine."""
+    return len(bad) >= CONFIRM and all(worse(one, other) for one in good for other in bad)
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,18 @@ def test_a_leak_that_is_gone_is_named_with_its_test() -> None:
 
 
 def test_what_is_worse_comes_first() -> None:
-    found = changed(lane(("a", F), ("b", P), ("c", F)), lane(("a", P), ("b", L), ("c", L)))
+    old = lane(*[("a", F), ("b", P), ("c", F)] * 2)
+    found = changed(old, lane(*[("a", P), ("b", L), ("c", L)] * 2))
     assert [(c.test, c.turn) for c in found] == [("b", Turn.WORSE), ("c", Turn.WORSE), ("a", Turn.BETTER)]
 
 
 def test_answers_that_do_not_agree_are_uncertain() -> None:
     (found,) = changed(lane(("t", F), ("t", P)), lane(("t", P)))
+    assert found.turn is Turn.UNCERTAIN
+
+
+def test_what_was_bad_once_may_have_been_a_busy_machine() -> None:
+    (found,) = changed(lane(("t", P)), lane(("t", F)))
     assert found.turn is Turn.UNCERTAIN
 
 
