@@ -110,6 +110,11 @@ class Client:
         table = ctypes.create_string_buffer(header + entries)
         return self.create_bo(kind, size or sum(length for _, length in pieces), vaddr=ctypes.addressof(table))
 
+    def create_dma_buf_bo(self, fd: int, size: int) -> int:
+        """CREATE_BO of a dma-buf, by a table without entries. ``size`` is only what the call says."""
+        table = ctypes.create_string_buffer(bytes(structs.VaTableHeader(dmabuf_fd=fd, num_entries=0)))
+        return self.create_bo(BoType.SHARE, size, vaddr=ctypes.addressof(table))
+
     def bo_info(self, handle: int) -> BoInfo:
         """GET_BO_INFO."""
         request = structs.GetBoInfo(handle=handle)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from harness.guest import frozen, modules
 from harness.guest.kmsg import Reader
 from harness.guest.port import Link, Port
+from harness.guest.sleep import open_console
 
 HOME = Path("/run/xdna")
 DEFAULT_LIMIT = 60.0
@@ -43,6 +44,7 @@ def main(fd: int, home: Path = HOME) -> None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # we know what is in the image
     agent = Agent(Port(fd), home)
     agent.warm_up.start()
+    open_console()
     agent.live()
 
 

@@ -6,13 +6,22 @@ Source: Documentation/power/basic-pm-debugging.rst; kernel/power/suspend.c, susp
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 POWER = Path("/sys/power")
 DELAY = Path("/sys/module/suspend/parameters/pm_test_delay")
 PORT = Path("/sys/bus/virtio/drivers/virtio_console")
+CONSOLE = Path("/dev/tty63")
+
+
+def open_console() -> None:
+    """Make the virtual console that a suspend switches to, where the kernel has such. Its device files stay for ever:
+    made by the first suspend, they would be that test's leak (kernel/power/console.c, SUSPEND_CONSOLE)."""
+    with suppress(OSError):
+        os.close(os.open(CONSOLE, os.O_RDWR | os.O_NOCTTY))
 
 
 def suspend_devices(seconds: int = 0) -> None:
