@@ -6,17 +6,21 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 import pytest
 
-from harness.drm import memory, structs
+from harness.drm import ioctl, memory, structs
 from harness.drm.client import Client
-from harness.drm.heap import MIB
+from harness.drm.command import State
+from harness.drm.heap import MIB, Heap
 from harness.drm.memory import PAGE
-from harness.drm.structs import SYNC_FROM_DEVICE, BoType
+from harness.drm.structs import SYNC_FROM_DEVICE, BoType, HwctxParam
 from harness.guest.counters import pinned_pages
 from harness.guest.expect import name_of, refused, works
+from harness.guest.program import Program
+from harness.guest.worker import Worker
 
 NOWHERE = 0x10000
 """Below vm.mmap_min_addr: no process has memory there."""
@@ -103,3 +107,69 @@ def test_l18_handles_that_are_none(client: Client) -> None:
         client.sync_bo(NO_HANDLE, 0, PAGE, SYNC_FROM_DEVICE)
     with refused(errno.EINVAL, "a DEV BO of no size"):
         client.create_bo(BoType.DEV, 0)
+
+
+def context_calls(hwctx: int) -> Iterator[tuple[str, int, ctypes.Structure, int]]:
+    """What is asked, the ioctl, its argument (good until the next is asked for), and the errno that is due."""
+    create, destroy, config, execute = ioctl.CREATE_HWCTX, ioctl.DESTROY_HWCTX, ioctl.CONFIG_HWCTX, ioctl.EXEC_CMD
+    units = HwctxParam.CONFIG_CU
+    yield "a context with an extension", create, structs.CreateHwctx(ext=1), errno.EINVAL
+    yield "a context without QoS", create, structs.CreateHwctx(qos_p=NOWHERE, num_tiles=4), errno.EFAULT
+    yield "the end of none", destroy, structs.DestroyHwctx(handle=NO_HANDLE), errno.EINVAL
+    yield "an end with padding", destroy, structs.DestroyHwctx(handle=hwctx, pad=1), errno.EINVAL
+    yield "settings with padding", config, structs.ConfigHwctx(handle=hwctx, pad=1), errno.EINVAL
+    yield "unknown settings", config, structs.ConfigHwctx(handle=hwctx, param_type=99), errno.EINVAL
+    large = structs.ConfigHwctx(handle=hwctx, param_type=units, param_val=NOWHERE, param_val_size=PAGE + 1)
+    yield "compute units beyond a page", config, large, errno.E2BIG
+    nowhere = structs.ConfigHwctx(handle=hwctx, param_type=units, param_val=NOWHERE, param_val_size=16)
+    yield "compute units nowhere", config, nowhere, errno.EFAULT
+    for count, owner, what in ((1, NO_HANDLE, "units of none"), (0, hwctx, "no units"), (200, hwctx, "units behind")):
+        buffer = ctypes.create_string_buffer(bytes(structs.ConfigCuHeader(num_cus=count)), 32)
+        asked = structs.ConfigHwctx(
+            handle=owner, param_type=units, param_val=ctypes.addressof(buffer), param_val_size=len(buffer)
+        )
+        yield what, config, asked, errno.EINVAL
+    yield "a command with an extension", execute, structs.ExecCmd(hwctx=hwctx, ext=1), errno.EINVAL
+    yield "an unknown command", execute, structs.ExecCmd(hwctx=hwctx, type=99, cmd_count=1), errno.EINVAL
+    for count in (0, 2):
+        yield f"{count} commands", execute, structs.ExecCmd(hwctx=hwctx, cmd_count=count), errno.EINVAL
+    many = structs.ExecCmd(hwctx=hwctx, cmd_count=1, arg_count=1 << 20)
+    yield "a million arguments", execute, many, errno.EINVAL
+    lost = structs.ExecCmd(hwctx=hwctx, cmd_count=1, args=NOWHERE, arg_count=4)
+    yield "arguments nowhere", execute, lost, errno.EFAULT
+    yield "waiting, which AIE4 has", ioctl.WAIT_CMD, structs.WaitCmd(hwctx=hwctx), errno.EOPNOTSUPP
+
+
+def state_calls() -> Iterator[tuple[str, int, ctypes.Structure, int]]:
+    """The same of SET_STATE."""
+    yield "an unknown state", ioctl.SET_STATE, structs.SetState(param=99), errno.EOPNOTSUPP
+    for param in structs.State:
+        lost = structs.SetState(param=param, buffer_size=8, buffer=NOWHERE)
+        yield f"{param.name} nowhere", ioctl.SET_STATE, lost, errno.EFAULT
+        for value, what in ((b"\xff" + bytes(7), "of 255"), (bytes(7) + b"\1", "with padding")):
+            buffer = ctypes.create_string_buffer(value, 8)
+            asked = structs.SetState(param=param, buffer_size=8, buffer=ctypes.addressof(buffer))
+            yield f"{param.name} {what}", ioctl.SET_STATE, asked, errno.EINVAL
+
+
+@pytest.mark.quick
+@pytest.mark.fw
+@pytest.mark.root
+def test_l18_arguments_that_are_none(heap: Heap) -> None:
+    """L18: what contexts, commands and states cannot be asked is refused, each with its errno, and the context goes on.
+
+    Source: amdxdna_ctx.c, amdxdna_drm_create_hwctx_ioctl() to amdxdna_drm_wait_cmd_ioctl(); aie2_ctx.c,
+    aie2_hwctx_cu_config(); aie2_pci.c, aie2_set_state().
+    """
+    with works("first chunk and a context"):
+        heap.add_chunk()
+        worker = Worker(heap, configured=False)
+    wrong = []
+    for what, number, argument, due in chain(context_calls(worker.context.handle), state_calls()):
+        error = -ioctl.try_call(heap.client.fd, number, argument)
+        if error != due:
+            wrong.append(f"{what}: {name_of(error)} instead of {name_of(due)}")
+    assert not wrong, "\n".join(wrong)
+    with works("its compute unit"):
+        worker.configure()
+    assert worker.run(Program().store(worker.result_address, 18)) is State.COMPLETED
