@@ -66,7 +66,7 @@ def test_reports_of_good_and_bad_runs_are_valid(
     edit = tmp_path / "forget-usage.toml"
     edit.write_text(EDIT)
     good = harness("run", "--kernel", KERNEL, "-k", "test_idle_client or test_e18_accounting")
-    bad = harness("run", "--kernel", KERNEL, "-k", "test_e18_accounting", "--edit", edit)
+    bad = harness("run", "--kernel", KERNEL, "-k", "test_e18_accounting", "--edit", edit, "--fresh")
     assert (good.status, bad.status) == (0, 1), (good, bad)
     for ran in (good, bad):
         check(schemas, ran.out / "junit.xml")
