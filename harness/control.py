@@ -86,7 +86,7 @@ class Control:
             self.lane.reuse(*found)
         if any(event.get("event") == "reused" for event in self.lane.events):
             return
-        broken = self.run(first_cells(self.job, "base", groups()))
+        broken = self.run(first_cells(self.job, "base", groups(self.job.quick)))
         answers.remember(self.store, self.job.profile, self.lane.events)
         self.keep()
         if broken or not any(r.outcome is Outcome.PASS and not r.is_stage for r in self.results().results):
@@ -130,7 +130,7 @@ class Control:
         lane = self.open(module, f"counting-{key}", Start.DRIVER, counts=True)
         try:
             with step("which lines each test runs"):
-                self.run(first_cells(self.job, "head", groups()), lane)
+                self.run(first_cells(self.job, "head", groups(self.job.quick)), lane)
                 counted = coverage.by_test(module.counters, lane.events)
             (folder / "footprints.json").write_text(footprints.dump(footprints.gathered(counted)))
         finally:

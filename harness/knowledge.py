@@ -13,9 +13,11 @@ from harness.model.planted import Planted
 from harness.model.series import Series
 
 
-def groups() -> list[str]:
-    """The files of the suite, each a group of tests with guests of its own."""
-    return sorted(path.name for path in data_folder("tests/target").glob("test_*.py"))
+def groups(quick: bool = False) -> list[str]:
+    """The files of the suite, each a group of tests with guests of its own; with ``quick`` those that have a quick
+    test: a guest that has nothing to ask takes as long as five tests."""
+    files = data_folder("tests/target").glob("test_*.py")
+    return sorted(path.name for path in files if not quick or "mark.quick" in path.read_text())
 
 
 def all_knowledge() -> list[SeriesKnowledge]:
