@@ -67,10 +67,10 @@ def derive(run: Path) -> Report:
     if base is not None and series:
         found = culprits(base, series, _without(events, results))
         judgement = verdict(judgement, found, base, series)
-    about = _last(events, "series")
+    about = last(events, "series")
     counted = _counted(run)
     table, own = _coverage(counted)
-    score = _last(events, "score")
+    score = last(events, "score")
     return Report(
         run=run,
         title=str(about.get("title") or job.series or f"kernel {job.kernel}"),
@@ -195,7 +195,8 @@ def _patches(
     return tuple(found)
 
 
-def _last(events: Iterable[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+def last(events: Iterable[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    """The last event of this name; empty if there is none."""
     found: Mapping[str, Any] = {}
     for event in events:
         if event.get("event") == name:

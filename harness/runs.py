@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import UsageError
 from harness.formats.mail import read_mail
 from harness.formats.records import load_events
-from harness.report import RUN_RECORDS
+from harness.report import RUN_RECORDS, last
 
 
 def of_mail(folder: Path, raw: bytes) -> Path | None:
@@ -28,5 +28,4 @@ def _series(records: Path) -> str:
         events = load_events(records)
     except (OSError, ValueError):
         return ""
-    about = [event for event in events if event.get("event") == "series"]
-    return str(about[-1].get("message_id") or "").strip("<>") if about else ""
+    return str(last(events, "series").get("message_id") or "").strip("<>")

@@ -15,7 +15,7 @@ A worse result is repeated, up to ATTEMPTS times, in fresh guests on both lanes:
 times is confirmed; head only once is suspect (UNKNOWN); base too is flaky: reported, not hidden, not blamed.
 
 A better result changes no verdict, but somebody may be thanked for it: it is asked until it was seen CONFIRM times on
-both lanes. One answer to the contrary makes it flaky.
+both lanes. One answer to the contrary makes it flaky, one that is worse than base's suspect.
 """
 
 from __future__ import annotations
@@ -201,6 +201,8 @@ def _compare(test: str, base: Sequence[Result], head: Sequence[Result], head_bro
         return call(Change.FIXED, reason)
     before, after = sum(not _well(b) for b in base), sum(not _well(h) for h in head)
     counts = f"base {before} of {len(base)}, head {after} of {len(head)}"
+    if bad := [why for why in (worse(first_base, answer) for answer in head) if why]:
+        return call(Change.SUSPECT, f"{reason} at first, but when asked again: {bad[0]}")
     if _contradicted(base, head):
         return call(Change.FLAKY, f"{reason} at first, but not always: failed on {counts}")
     return call(Change.FIXED, f"{reason}: failed on {counts}")

@@ -185,12 +185,17 @@ def test_a_better_result_is_asked_until_it_was_seen_twice_on_both_lanes(old: Out
     assert not compared(lane(old, E), lane(P, P)).mended  # an answer of ours is none
 
 
-@pytest.mark.parametrize(("old", "new"), [((F, P), (P, P)), ((F, F), (P, F)), ((F, F), (P, L))])
+@pytest.mark.parametrize(("old", "new"), [((F, P), (P, P)), ((F, F), (P, F))])
 def test_what_is_not_always_better_is_flaky_and_changes_no_verdict(
     old: tuple[Outcome, ...], new: tuple[Outcome, ...]
 ) -> None:
     judged = judge(lane(*old, other=P), lane(*new, other=P))
     assert (judged.verdict, change(judged)) == (Verdict.GOOD, Change.FLAKY)
+
+
+def test_what_is_better_once_and_worse_when_asked_again_is_not_good() -> None:
+    judged = judge(lane(F, F, other=P), lane(P, L, other=P))
+    assert (judged.verdict, change(judged)) == (Verdict.UNKNOWN, Change.SUSPECT)
 
 
 def test_a_better_stage_is_not_asked_again() -> None:
