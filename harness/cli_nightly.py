@@ -133,6 +133,7 @@ def history(test: str, state: Path | None, count: int, html: Path | None, as_jso
     from harness.host.state import state_folder
     from harness.model.trend import trends
     from harness.reporters import history as reporter
+    from harness.reporters.page import nights as page
 
     folder = (state or state_folder() / "nightly").resolve()
     if not (folder / "history.sqlite").exists():
@@ -145,7 +146,7 @@ def history(test: str, state: Path | None, count: int, html: Path | None, as_jso
     if test and not found:
         raise UsageError(f"no test like {test!r} in the last {count} nights", hint="name a part of its id")
     if html is not None:
-        html.write_text(reporter.page(found, f"{test or 'All tests'}, the last {count} nights", bool(test)))
+        html.write_text(page.render(found, f"{test or 'All tests'}, the last {count} nights", bool(test)))
     if as_json:
         click.echo(reporter.data(found), nl=False)
     elif html is None:

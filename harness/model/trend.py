@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from harness.model.night import BAD, Answer
 from harness.model.rate import Rate
@@ -35,6 +36,11 @@ class Point:
     test: str
     answer: Answer
     seconds: float
+
+    def __str__(self) -> str:
+        """In words; the time is the machine's own."""
+        when = datetime.fromtimestamp(self.started)
+        return f"night {self.night}, {when:%Y-%m-%d %H:%M}: {self.answer}, {self.seconds:.1f} s, {self.kernel}"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from conftest import PROJECT
 from harness.formats import changes, gcov
 from harness.job import Job, write_job
+from harness.model.night import Answer
+from harness.model.trend import Point, trends
+from harness.reporters.page.nights import render
 
 BROWSERS = ("chromium-headless-shell", "chromium")
 WIDTHS = (360, 768, 1280)
@@ -292,3 +295,47 @@ def test_without_script_all_is_there(browser: Browser, html: Path) -> None:
         page.locator("#tests > summary").click()
         assert not page.locator("#find").is_visible()
         assert page.locator(".rows > li:visible").count() == len(TESTS) + 5
+
+
+FAILED = {(test, night) for test in (1, 3, 5, 7) for night in range(test, 31, 9)}
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of 30 nights."""
+    asked = [
+        Point(
+            night, 1.79e9 + 86400 * night, f"job {EVIL}", "key", LONG, EVIL, f"test_x.py::test_{test}_{LONG}", answer, 1
+        )
+        for test in range(8)
+        for night in range(1, 31)
+        for answer in [Answer.FAIL if (test, night) in FAILED else Answer.PASS]
+    ]
+    path = tmp_path_factory.mktemp("nights") / "nights.html"
+    path.write_text(render(trends(asked), f"All {EVIL}", whole=False))
+    return path
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_nights_fit_the_screen_and_can_be_read(browser: Browser, nights: Path, width: int, scheme: str) -> None:
+    with Seen(browser, nights, width, scheme) as page:
+        page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate(WIDER, width) == []
+        assert page.evaluate(SQUEEZED) == []
+        assert page.evaluate(FAINT, LEAST_CONTRAST)[1] == []
+        assert page.evaluate("typeof hacked") == "undefined"
+        assert page.locator("#tests svg g.o-fail").count() == len(FAILED)
+
+
+def test_the_nights_are_filtered(browser: Browser, nights: Path) -> None:
+    with Seen(browser, nights, 360) as page:
+        rows = page.locator("#tests .rows > li:visible")
+        assert rows.count() == 4
+        page.locator("#find").fill("test_3")
+        assert rows.count() == 1
+        assert page.locator("#shown").inner_text() == "1 of 4"
+        assert page.locator("#quiet .rows > li").count() == 4
+        rows.locator("summary").press("Enter")
+        assert rows.locator(".said li").count() == 30

@@ -27,8 +27,9 @@ from harness.model.report import LaneReport, Report
 from harness.model.result import Outcome, Result
 from harness.model.trend import trends
 from harness.nightly import STALE_SECONDS, Nightly
-from harness.reporters import history as page
+from harness.reporters import history as lines
 from harness.reporters import night as reporter
+from harness.reporters.page import nights as page
 
 A, B = "test_x.py::test_a", "test_x.py::test_b"
 JOBS = [Job(kernel="debian:7.3", npu=npu, fresh=True) for npu in ("npu1", "npu4", "npu5")]
@@ -119,7 +120,7 @@ def test_a_new_failure_that_does_not_come_back_is_flaky(lab: Lab, tmp_path: Path
     came = tonight(lab, tmp_path)
     assert (first_line(came), came.exit_status) == ("the first night: 1 new flaky (3 of 3 runs)", 0)
     assert lab.asked_again == [B]
-    assert "1 of" in page.text(trends(nightly(lab, tmp_path).nights.points(9)), 9, whole=False)
+    assert "1 of" in lines.text(trends(nightly(lab, tmp_path).nights.points(9)), 9, whole=False)
 
 
 def test_a_kernel_that_comes_up_when_asked_again_is_the_labs_trouble(lab: Lab, tmp_path: Path) -> None:
@@ -282,10 +283,10 @@ def test_the_page_escapes_what_comes_from_outside(lab: Lab, tmp_path: Path, whol
     points = nightly(lab, tmp_path).nights.points(9)
     evil = "<script>alert(1)</script>\x1b[31m\u202e\"'"
     hostile = [replace(p, test=evil, title=evil, kernel=evil, answer=Answer.FAIL) for p in points]
-    html = page.page(trends(hostile), evil, whole)
-    assert "<script" not in html
+    html = page.render(trends(hostile), evil, whole)
+    assert html.count("<script") == 1
     assert "\x1b" not in html
     assert "\u202e" not in html
-    assert html.count('class="FAIL"') == len(hostile)
-    said = page.text(trends(hostile), 9, whole)
+    assert html.count('class="cell o-fail"') == len(hostile) + 1, "one is the legend's"
+    said = lines.text(trends(hostile), 9, whole)
     assert "\x1b" not in said

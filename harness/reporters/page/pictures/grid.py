@@ -56,10 +56,13 @@ def _group(name: str, lanes: Sequence[str], tests: Mapping[str, Sequence[Cell]])
 
 
 def _cell(x: int, y: int, cell: Cell, what: str) -> Markup:
-    """A square; its form says what its colour says."""
-    square = element("rect", class_="box", x=x + 0.5, y=y + 0.5, width=SIDE - 1, height=SIDE - 1, rx=2)
-    text = title(f"{what}: {word(*cell)}")
-    return element("g", text, square, *_mark(x, y, cell[0]), class_=f"cell {mark_class(*cell)}")
+    return square(x, y, mark_class(*cell), f"{what}: {word(*cell)}")
+
+
+def square(x: int, y: int, tone: str, said: str) -> Markup:
+    """One answer; ``tone`` is its :func:`mark_class`. Its form says what its colour says."""
+    box = element("rect", class_="box", x=x + 0.5, y=y + 0.5, width=SIDE - 1, height=SIDE - 1, rx=2)
+    return element("g", title(said), box, *_mark(x, y, tone.split()[0]), class_=f"cell {tone}")
 
 
 def word(outcome: Outcome | None, known: bool = False) -> str:
@@ -72,14 +75,15 @@ def mark_class(outcome: Outcome | None, known: bool = False) -> str:
     return (f"o-{outcome.lower()}" if outcome else "o-none") + (f" {KNOWN}" if known else "")
 
 
-def _mark(x: int, y: int, outcome: Outcome | None) -> list[Markup]:
+def _mark(x: int, y: int, tone: str) -> list[Markup]:
     low, high, middle = 3, SIDE - 3, SIDE / 2
-    if outcome in (Outcome.FAIL, Outcome.LOST):
-        lines = [f"M{x + low} {y + low}L{x + high} {y + high}"]
-        lines += [f"M{x + high} {y + low}L{x + low} {y + high}"] if outcome is Outcome.FAIL else []
-        return [element("path", class_="mark", d="".join(lines))]
-    if outcome is Outcome.SKIP:
-        return [element("path", class_="mark", d=f"M{x + low} {y + middle}L{x + high} {y + middle}")]
-    if outcome is Outcome.ERROR:
+    lines = {
+        "o-fail": f"M{x + low} {y + low}L{x + high} {y + high}M{x + high} {y + low}L{x + low} {y + high}",
+        "o-lost": f"M{x + low} {y + low}L{x + high} {y + high}",
+        "o-skip": f"M{x + low} {y + middle}L{x + high} {y + middle}",
+    }
+    if tone in lines:
+        return [element("path", class_="mark", d=lines[tone])]
+    if tone == "o-error":
         return [element("circle", class_="dot", cx=x + middle, cy=y + middle, r=2)]
     return []

@@ -45,7 +45,7 @@
 
   const find = document.getElementById("find");
   if (!find) return;
-  const rows = all(".rows > li");
+  const rows = all(".rows > li", find.closest("details"));
   const buttons = all(".filters [data-kind]");
   const texts = rows.map((row) => row.textContent.toLowerCase());
   const kinds = rows.map((row) => row.dataset.kinds.split(" "));
