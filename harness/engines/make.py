@@ -11,7 +11,7 @@ from harness.engines import seed as seeds
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats import build_log
 from harness.host import buildfolder
-from harness.host.sandbox import BUILD, Bind, Limits, Sandbox, SandboxSpec
+from harness.host.sandbox import BUILD, TOOL_PATH, Bind, Limits, Sandbox, SandboxSpec
 from harness.host.trees import shown
 from harness.log import Step
 from harness.model.tree import Tree
@@ -82,6 +82,12 @@ class Make:
         if not self.sandbox.isolated:
             env = {"CCACHE_DISABLE": "1", **STAMPS}
             return SandboxSpec(self.build, limits, source=self.tree.path, env=env)
+        source, changed = shown(self.tree)
+        if self.against is not None:
+            # A driver that was built before is in the store, and its unchanged objects come from a seed: ccache has
+            # nothing to give, and stands before each of the 25 compilers that Kbuild only asks for their options.
+            binds = (*changed, *self.fresh, Bind(self.against, BUILD), Bind(self.build, OBJECTS, writable=True))
+            return SandboxSpec(self.build, limits, source=source, binds=binds, env={"PATH": TOOL_PATH, **STAMPS})
         writable = seeds.is_trusted(self.tree.touched)
         # Never CCACHE_DEPEND: it skips the preprocessor, and with it the check for .incbin. piggy.S, which holds the
         # compressed kernel, was then seen to come out of the cache with another tree's kernel in it.
@@ -93,10 +99,7 @@ class Make:
         self.ccache.mkdir(parents=True, exist_ok=True)
         if writable:
             self.sandbox.own(self.ccache)
-        source, changed = shown(self.tree)
         binds = (*changed, *self.fresh, Bind(self.ccache, CCACHE, writable=writable))
-        if self.against is not None:
-            binds += (Bind(self.against, BUILD), Bind(self.build, OBJECTS, writable=True))
         return SandboxSpec(self.build, limits, source=source, binds=binds, env=env)
 
     def _failure(self, status: int) -> HarnessError:
