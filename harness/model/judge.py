@@ -86,6 +86,13 @@ class Comparison:
         """FIXED, and seen as often as a claim needs: what was asked once may have been luck."""
         return self.change is Change.FIXED and all(_answered(lane) >= CONFIRM for lane in (self.base, self.head))
 
+    @property
+    def otherwise(self) -> bool:
+        """As bad on both lanes, but not by the same words: nobody is blamed for that, and somebody should look."""
+        bad = (Outcome.FAIL, Outcome.LOST)
+        both = [lane[0] for lane in (self.base, self.head) if lane and lane[0].outcome in bad]
+        return self.change is Change.SAME and len({answer.said for answer in both}) > 1
+
 
 @dataclass(frozen=True)
 class Judgement:

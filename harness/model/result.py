@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,6 +24,8 @@ class Outcome(StrEnum):
     LOST = "LOST"
     ERROR = "ERROR"
 
+
+_NUMBER = re.compile(r"\b(?:0x[0-9a-f]+|\d[\d.]*)", re.ASCII)
 
 RANK = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LOST: 2}
 """Worse is higher. SKIP and ERROR have no rank: they are not answers."""
@@ -63,6 +66,16 @@ class Result:
     @property
     def fingerprints(self) -> frozenset[str]:
         return frozenset(finding.fingerprint for finding in self.findings)
+
+    @property
+    def said(self) -> str:
+        """What it said first, without numbers that are others every time."""
+        return _NUMBER.sub("N", self.first_line)
+
+    @property
+    def first_line(self) -> str:
+        """Of the evidence."""
+        return self.evidence.strip().partition("\n")[0] or "nothing said"
 
     @property
     def is_stage(self) -> bool:

@@ -181,17 +181,21 @@ def _disarmed(report: Report) -> list[str]:
 
 
 def _difference_free(report: Report) -> list[str]:
-    """Tests that fail the same way on both lanes: not the series, but somebody may care."""
+    """Tests that fail on both lanes: not the series, as far as the outcome tells. What is not said by the same words is
+    shown."""
     same = [
         c
         for c in report.judgement.comparisons
         if c.change is Change.SAME and c.head and c.head[0].outcome in (Outcome.FAIL, Outcome.LOST)
     ]
-    return (
-        ["", f"fails on base too: {len(same)}", *(f"  {c.id}\n    again: {report.again(c.id)}" for c in same)]
-        if same
-        else []
-    )
+    lines = ["", f"fails on base too: {len(same)}"] if same else []
+    for comparison in same:
+        lines.append(f"  {comparison.id}")
+        if comparison.otherwise:
+            lines.append(f"    on base: {flat(comparison.base[0].first_line)}")
+            lines.append(f"    on head: {flat(comparison.head[0].first_line)}")
+        lines.append(f"    again: {report.again(comparison.id)}")
+    return lines
 
 
 def _numbers(report: Report) -> list[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.model.judge import Change
+from harness.model.judge import Change, Comparison
 from harness.model.report import Report
 from harness.model.result import Outcome
 from harness.reporters.page.document import Section
@@ -64,15 +64,24 @@ def known(report: Report) -> Section | None:
 
 
 def same(report: Report) -> Section | None:
-    """Tests that fail the same way on both lanes: not the series, but somebody may care."""
+    """Tests that fail on both lanes: not the series, as far as the outcome tells."""
     bad = (Outcome.FAIL, Outcome.LOST)
     chosen = [
         c
         for c in report.judgement.comparisons
         if c.change is Change.SAME and c.base and c.head and c.head[0].outcome in bad
     ]
-    rows = [(c.id, f"{c.head[0].outcome} on both") for c in chosen]
-    return _list("same", "Fails on base too", rows, "Not the series' doing.")
+    rows = [(c.id, _both(c)) for c in chosen]
+    odd = sum(c.otherwise for c in chosen)
+    lead = f"Not worse than base, but {odd} of them not by the same words: look." if odd else "Not the series' doing."
+    return _list("same", "Fails on base too", rows, lead, "doubt" if odd else "")
+
+
+def _both(comparison: Comparison) -> str:
+    base, head = comparison.base[0], comparison.head[0]
+    if comparison.otherwise:
+        return f"{base.outcome} on base: {base.first_line}; {head.outcome} on head: {head.first_line}"
+    return f"{head.outcome} on both"
 
 
 def _list(name: str, title: str, rows: Iterable[tuple[str, str]], lead: str, tone: str = "") -> Section | None:

@@ -87,6 +87,21 @@ def test_rule_3_not_worse(old: Outcome, new: Outcome) -> None:
     assert not worse(Result(T, old), Result(T, new))
 
 
+@pytest.mark.parametrize(
+    ("base", "head", "otherwise"),
+    [
+        ("expected 5, got 3\n\nTraceback of base", "expected 5, got 4\n\nTraceback", False),
+        ("at 0xffff888100000000", "at 0xffff888200000000", False),
+        ("expected success, got EAGAIN", "expected success, got EFAULT", True),
+    ],
+)
+def test_what_fails_on_both_by_other_words_is_the_same_but_named(base: str, head: str, otherwise: bool) -> None:
+    one, other = (LaneResults((*STAGES, Result(T, F, evidence))) for evidence in (base, head))
+    comparison = compared(one, other)
+    assert comparison.change is Change.SAME
+    assert comparison.otherwise is otherwise
+
+
 def test_rule_3_new_finding_on_a_test_that_fails_on_both() -> None:
     old = Result(T, F, findings=(finding("a"),))
     new = Result(T, F, findings=(finding("a"), finding("b")))

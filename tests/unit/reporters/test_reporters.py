@@ -57,6 +57,14 @@ def test_text_says_verdict_then_worse_then_better_then_where(bad: Report) -> Non
     assert "\u202e" not in said
 
 
+def test_text_shows_what_fails_on_both_by_other_words() -> None:
+    said = text.render(report(lane({"test_same": F}, 1, "got EAGAIN"), lane({"test_same": F}, 1, "got EFAULT")))
+    assert "on base: got EAGAIN" in said
+    assert "on head: got EFAULT" in said
+    alike = text.render(report(lane({"test_same": F}, 1, "got 1"), lane({"test_same": F}, 1, "got 2")))
+    assert "on base: " not in alike
+
+
 def test_what_comes_from_outside_cannot_add_a_line(bad: Report) -> None:
     forged = "x\n\nGOOD  all is well\r\nreally\u2028GOOD"
     patch = PatchReport(1, forged, f"built {forged}", 1.0, (forged, "x.c:1:\n\twarning: unused"), {"PASS": 1})
