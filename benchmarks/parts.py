@@ -29,6 +29,7 @@ from harness.starts import SLOWER
 
 COLD_BOOTS, RESTORES, REPEATS = 3, 20, 3
 PATCHES = 5
+DEBUG = Variant(profile=Profile.DEBUG)
 ONE_TEST = "test_e01_first_chunk"
 
 
@@ -171,28 +172,33 @@ def virtme(bench: Bench) -> Iterator[Row]:
     other = raw.Virtme(tree, config, lab.qemu.argv, kvm, bench.scratch)
     other.build()
     other.boot()
-    built, booted, ours = [], [], []
+    built, booted, ours, debug = [], [], [], []
     modules = Modules(store, Sandbox.detect(), data_folder("jobs") / "kconfig")
     for number in range(200, 200 + REPEATS):
         bench.change(tree, number)
         built.append(timed(other.build))
         booted.append(timed(other.boot))
-        ours.append(timed(_ours_ready, bench, modules, lab, tree))
+        ours.append(timed(_ours_ready, bench, modules, lab, tree, Profile.PLAIN))
+        debug.append(timed(_ours_ready, bench, modules, lab, tree, Profile.DEBUG))
     whole = middle([build + boot for build, boot in zip(built, booted, strict=True)])
     yield Row("one file changed, to a ready driver", middle(ours), "virtme-ng, build and boot", whole, most_of=0.2)
     yield Row("virtme-ng: of it the boot", middle(booted), "its build", middle(built))
+    # Building a whole debug kernel for virtme-ng takes half an hour. No boot is faster than this one.
+    machine = lab.machine(modules.source_kernel(make_tree(bench.source, (), store), Profile.DEBUG), DEBUG)
+    bare = middle([timed(raw.boot, machine, bench.scratch) for _ in range(COLD_BOOTS)])
+    yield Row("the same on the debug kernel", middle(debug), "raw QEMU to its first program", bare, most_of=0.2)
 
 
-def _ours_ready(bench: Bench, modules: Modules, lab: Lab, tree: Path) -> None:
+def _ours_ready(bench: Bench, modules: Modules, lab: Lab, tree: Path, profile: Profile) -> None:
     """Build the driver of a tree's last commit and load it in a restored guest."""
     store = modules.store
     mbox = bench.scratch / "virtme.mbox"
     mbox.write_text(git(tree, "format-patch", "--stdout", "base..main"))
-    module = modules.build(make_tree(bench.source, fetch(str(mbox)).patches, store), Profile.PLAIN)
-    guests = lab.guests(module, Variant(), 120.0, store)
+    module = modules.build(make_tree(bench.source, fetch(str(mbox)).patches, store), profile)
+    guests = lab.guests(module, Variant(profile=profile), 120.0, store)
     folder = bench.scratch / f"ours-{module.key}"
     with guests.open(folder, Start.KERNEL) as session:
-        if session.load_driver(60) != module.build_id:
+        if session.load_driver(60 * SLOWER[profile]) != module.build_id:
             raise RuntimeError("another driver was loaded")
 
 

@@ -93,15 +93,11 @@ class Boot:
     def _start(self) -> None:
         started = time.monotonic()
         if self.machine.plugged:
-            self._start_npu()
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(self.machine.sockets.port))
-        listener.listen(1)
+            self._npu = self._start_npu()
+        listener = _listener(self.machine.sockets.port)
         listener.settimeout(0.2)
         if self.state is not None:
             load_memory(self._memory, self.state)  # while the NPU's Python starts
-        if self._npu is not None:
-            self._connect_npu(self._npu)
         self.started = time.monotonic()
         argv = qemu_argv(replace(self.machine, memory=self._memory.path))
         self._qemu = spawn(argv, log=self.folder / "qemu.log", fds=[self._memory.fd])
@@ -114,13 +110,19 @@ class Boot:
         listener.close()
         stream.settimeout(None)
         self.port = Port(stream)
+        if self._npu is not None:
+            self._connect_npu(self._npu)
         if self.state is not None:
             load(self.monitor, self.state)
 
-    def _start_npu(self) -> None:
-        argv = npu_argv(sys.executable, self.machine, self.npu_log)
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])}
-        self._npu = spawn(argv, log=self.folder / "npu.log", env=env)
+    def _start_npu(self) -> subprocess.Popen[bytes]:
+        """Its sockets are there at once, so that QEMU starts while the NPU's Python does."""
+        sockets = self.machine.sockets
+        with _listener(sockets.npu) as device, _listener(sockets.control) as control:
+            fds = device.fileno(), control.fileno()
+            env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])}
+            argv = npu_argv(sys.executable, self.machine, self.npu_log, fds)
+            return spawn(argv, log=self.folder / "npu.log", env=env, fds=fds)
 
     def _connect_npu(self, npu: subprocess.Popen[bytes]) -> None:
         try:
@@ -138,6 +140,8 @@ class Boot:
         save(self.monitor, self._memory, folder, facts)
 
     def _check_started(self, started: float) -> None:
+        if fault := self.npu_fault():
+            raise InfraError(fault, log=self.folder / "npu.log", transient=True)
         if self._qemu is not None and self._qemu.poll() is not None:
             raise InfraError(
                 f"QEMU ended at once with status {self._qemu.returncode}: {self._log_tail('qemu.log')}",
@@ -265,3 +269,10 @@ class Boot:
             if held is not None:
                 held.close()
         shutil.rmtree(self._sockets, ignore_errors=True)
+
+
+def _listener(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    return listener

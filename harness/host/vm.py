@@ -18,6 +18,10 @@ DEVICE_TABLE_REGISTER = 0xFED80000
 """Where QEMU's AMD IOMMU shows the base of its device table (AMD I/O Virtualization spec, MMIO offset 0)."""
 DEVICE_TABLE_MASK = 0x000F_FFFF_FFFF_F000
 
+NPU_MILLISECONDS = 60_000
+"""How long QEMU waits for the NPU's process, which may still be starting, or get no CPU time. QEMU's own 5 s are
+little on a busy machine."""
+
 CARVEOUT_BASE, CARVEOUT_SIZE = 0x30000000, 0x28000000
 """Guest memory that the kernel leaves alone (memmap=) and the driver can be told to use: 640 MiB, a full heap and more.
 Every guest has it, so that one saved kernel serves all address modes."""
@@ -123,6 +127,7 @@ def qemu_argv(machine: Machine) -> list[str]:
         "socket": {"type": "unix", "path": str(machine.sockets.npu)},
         "bus": "pcie.0",
         "addr": NPU_SLOT,
+        "x-msg-timeout": NPU_MILLISECONDS,
     }
     console = f"file,id=console,path={machine.console}" if machine.console else "stdio,id=console,signal=off"
     # fmt: off
@@ -177,13 +182,15 @@ def _disk(name: str, path: Path, slot: str) -> list[str]:
     ]
 
 
-def npu_argv(python: str, machine: Machine, log: Path) -> list[str]:
-    """The emulated NPU's own process."""
+def npu_argv(python: str, machine: Machine, log: Path, listeners: tuple[int, int] | None = None) -> list[str]:
+    """The emulated NPU's own process. ``listeners``: the file descriptors of its two sockets, if it inherits them."""
+    device, control = machine.sockets.npu, machine.sockets.control
+    handed = [f"fd:{fd}" for fd in listeners] if listeners else [str(device), str(control)]
     # fmt: off
     return [
         python, "-m", "harness.npu",
-        "--socket", str(machine.sockets.npu),
-        "--control", str(machine.sockets.control),
+        "--socket", handed[0],
+        "--control", handed[1],
         "--log", str(log),
         "--npu", machine.variant.npu,
         "--address-mode", machine.variant.address_mode.value,

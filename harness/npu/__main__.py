@@ -26,8 +26,8 @@ OUR_BUG = 70
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m harness.npu", description="An emulated AMD NPU.")
-    parser.add_argument("--socket", required=True, help="unix socket that speaks vfio-user")
-    parser.add_argument("--control", required=True, help="unix socket for control, JSON lines")
+    parser.add_argument("--socket", required=True, help="unix socket that speaks vfio-user: a path, or fd:N")
+    parser.add_argument("--control", required=True, help="unix socket for control, JSON lines: a path, or fd:N")
     parser.add_argument("--log", type=Path, required=True, help="file to append the log to, JSON lines")
     parser.add_argument("--npu", choices=GENERATIONS, default="npu4")
     parser.add_argument("--address-mode", choices=ADDRESS_MODES, default=ADDRESS_MODES[0])

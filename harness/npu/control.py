@@ -7,10 +7,8 @@ Commands: README.md. A wrong request is an answer; an exception of ours is not, 
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from harness.npu.device import Npu
@@ -18,6 +16,7 @@ from harness.npu.generations import Protocol
 from harness.npu.management import AsyncError
 from harness.npu.script import BadRule, parse_rule
 from harness.npu.trouble import Trouble
+from harness.vfio_user.listener import Listener
 from harness.vfio_user.loop import Loop
 
 MAX_LINE = 1 << 20
@@ -30,10 +29,9 @@ class Wrong(Exception):
 
 
 class Control:
-    """Serves any number of clients on the unix socket ``path``."""
+    """Serves any number of clients on the unix socket ``where`` (vfio_user/listener.py)."""
 
-    def __init__(self, path: str, npu: Npu, loop: Loop) -> None:
-        self._path = path
+    def __init__(self, where: str, npu: Npu, loop: Loop) -> None:
         self._npu = npu
         self._loop = loop
         self._clients: dict[int, tuple[socket.socket, bytearray]] = {}
@@ -47,15 +45,11 @@ class Control:
             "protocol": self._protocol,
             "quit": lambda request: loop.stop(),
         }
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(path)
-        self._listener.listen(8)
+        self._listener = Listener(where)
         loop.add_reader(self._listener.fileno(), self._accept)
 
     def _accept(self) -> None:
-        client, _ = self._listener.accept()
+        client = self._listener.accept()
         client.settimeout(ANSWER_SECONDS)
         fd = client.fileno()
         self._clients[fd] = (client, bytearray())
@@ -143,8 +137,6 @@ class Control:
             self._hang_up(fd)
         self._loop.remove_reader(self._listener.fileno())
         self._listener.close()
-        with suppress(FileNotFoundError):
-            os.unlink(self._path)
 
 
 def _integer(request: dict[str, Any], key: str) -> int:

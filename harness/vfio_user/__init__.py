@@ -8,5 +8,6 @@ irqs.py        the client's eventfds
 region.py      memory of ours that the client may map
 device.py      what a device must offer
 connection.py  one client: commands to device calls
-server.py      the listening socket
+listener.py    the listening socket: made here, or handed over
+server.py      one client after the other
 """

@@ -1,38 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The listening socket: one client at a time, and the next one after it."""
+"""One client at a time, and the next one after it."""
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 
 from harness.vfio_user.connection import Connection
 from harness.vfio_user.device import Device
+from harness.vfio_user.listener import Listener
 from harness.vfio_user.loop import Loop
 from harness.vfio_user.wire import Disconnect
 
 
 class Server:
-    """Serves ``device`` on the unix socket ``path`` from ``loop``. ``note`` receives one line per event."""
+    """Serves ``device`` on the unix socket ``where`` (listener.py) from ``loop``. ``note``: a line per event."""
 
-    def __init__(self, path: str, device: Device, loop: Loop, note: Callable[[str], None]) -> None:
-        self._path = path
+    def __init__(self, where: str, device: Device, loop: Loop, note: Callable[[str], None]) -> None:
         self._device = device
         self._loop = loop
         self._note = note
         self._connection: Connection | None = None
         self._client: socket.socket | None = None
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(path)
-        self._listener.listen(4)
+        self._listener = Listener(where)
         loop.add_reader(self._listener.fileno(), self._accept)
 
     def _accept(self) -> None:
-        client, _ = self._listener.accept()
+        client = self._listener.accept()
         if self._connection is not None:
             self._note("a second client was turned away")
             client.close()
@@ -63,5 +57,3 @@ class Server:
         self._drop("the server ends")
         self._loop.remove_reader(self._listener.fileno())
         self._listener.close()
-        with suppress(FileNotFoundError):
-            os.unlink(self._path)
