@@ -82,8 +82,11 @@ class Boot:
     def __enter__(self) -> Boot:
         try:
             self._start()
-        except BaseException:
+        except BaseException as error:
+            fault = self.npu_fault()
             self.close()
+            if fault and isinstance(error, InfraError):  # QEMU goes with it, and says less
+                raise InfraError(fault, log=self.folder / "npu.log", transient=True) from error
             raise
         return self
 
@@ -111,7 +114,7 @@ class Boot:
         stream.settimeout(None)
         self.port = Port(stream)
         if self._npu is not None:
-            self._connect_npu(self._npu)
+            self.npu = NpuControl(self.machine.sockets.control, lambda: not self.npu_fault())
         if self.state is not None:
             load(self.monitor, self.state)
 
@@ -124,12 +127,6 @@ class Boot:
             argv = npu_argv(sys.executable, self.machine, self.npu_log, fds)
             return spawn(argv, log=self.folder / "npu.log", env=env, fds=fds)
 
-    def _connect_npu(self, npu: subprocess.Popen[bytes]) -> None:
-        try:
-            self.npu = NpuControl(self.machine.sockets.control, lambda: npu.poll() is None)
-        except InfraError as error:
-            raise InfraError(self.npu_fault() or error.message, log=self.folder / "npu.log", transient=True) from error
-
     def save(self, folder: Path, facts: Mapping[str, object]) -> None:
         """Save the guest into ``folder``; only :meth:`close` may follow. The guest's agent must be waiting for a
         command.
@@ -141,7 +138,7 @@ class Boot:
 
     def _check_started(self, started: float) -> None:
         if fault := self.npu_fault():
-            raise InfraError(fault, log=self.folder / "npu.log", transient=True)
+            raise InfraError(fault)
         if self._qemu is not None and self._qemu.poll() is not None:
             raise InfraError(
                 f"QEMU ended at once with status {self._qemu.returncode}: {self._log_tail('qemu.log')}",
