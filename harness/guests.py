@@ -12,8 +12,9 @@ A state that is damaged or does not run is thrown away; who asked makes it again
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,12 +73,16 @@ class Guests:
     def _restored(self, folder: Path, start: Start) -> Iterator[EmulatedSession]:
         state = self.store.path("guests", self._keys[start])
         try:
-            if start not in self._whole:  # once for each of us: on a debug kernel it takes as long as restoring
-                snapshot.check(state)
-                self._whole.add(start)
+            whole = self._check(state, start)
             with suppress(FileNotFoundError):  # another run threw it away: that shows when it is read
                 os.utime(state)  # what is used stays
-            with restore_guest(self.machine, self.payload, folder, state, self._live) as session:
+            with ExitStack() as stack:
+                try:
+                    guest = restore_guest(self.machine, self.payload, folder, state, self._live)
+                    session = stack.enter_context(guest)
+                finally:
+                    whole()  # a state that is damaged explains whatever happened
+                self._whole.add(start)
                 self._fresh(session.thaw())
                 if start is Start.KERNEL:
                     session.add_driver(ADD_SECONDS * self.factor)
@@ -85,6 +90,16 @@ class Guests:
         except StateDamaged:
             self.discard(start)
             raise
+
+    def _check(self, state: Path, start: Start) -> Callable[[], None]:
+        """Begin to read the saved state through, once for each of us; what is returned waits for the end of that.
+        Beside the guest's start, since on a debug kernel it takes as long."""
+        if start in self._whole:
+            return lambda: None
+        beside = ThreadPoolExecutor(1)
+        checked = beside.submit(snapshot.check, state)
+        beside.shutdown(wait=False)
+        return checked.result
 
     def _fresh(self, drawn: tuple[str, ...]) -> None:
         """Two guests that draw the same random numbers were not woken."""
