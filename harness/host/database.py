@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A small SQL database that several processes write: an SQLite file on one machine, or PostgreSQL for several.
+
+The statements are the same for both, with ``?`` for values. Each one is a transaction and has a connection of its own:
+a server that goes away and comes back costs nobody more than that statement, and threads share nothing. (SQLAlchemy
+would bring a language of its own for a dozen statements that both understand as they are.)
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from harness.errors import InfraError, UsageError
+
+SECONDS = 5.0
+"""How long a statement may wait for others, and for the server."""
+SCHEMES = ("postgresql://", "postgres://")
+
+
+class Database:
+    """``url``: a path, ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME`` (a password is better in ~/.pgpass).
+
+    Raises InfraError when it cannot be used, UsageError when psycopg is not there.
+    """
+
+    def __init__(self, url: str, tables: Sequence[str] = ()) -> None:
+        self.server = url if url.startswith(SCHEMES) else ""
+        self.path = Path(url.removeprefix("sqlite://")).expanduser()
+        self.name = re.sub(r"//([^:@/]*):[^@/]*@", r"//\1:...@", self.server) or str(self.path)
+        if not self.server and not self.path.exists() and tables:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                sqlite3.connect(self.path).close()
+            except (OSError, sqlite3.Error) as error:
+                raise InfraError(f"cannot make {self.name}: {error}", hint="name another place") from error
+        for table in tables:
+            self.change(f"CREATE TABLE IF NOT EXISTS {table}")
+
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+        with self._cursor(statement, values) as cursor:
+            return [tuple(row) for row in cursor.fetchall()]
+
+    def change(self, statement: str, *values: object) -> int:
+        """Change something: how many rows."""
+        with self._cursor(statement, values) as cursor:
+            return int(cursor.rowcount)
+
+    @contextmanager
+    def _cursor(self, statement: str, values: Sequence[object]) -> Iterator[Any]:
+        connect = self._postgresql if self.server else self._sqlite
+        with connect() as (connection, mark):
+            cursor = connection.cursor()
+            cursor.execute(statement.replace("?", mark), values)
+            yield cursor
+
+    @contextmanager
+    def _sqlite(self) -> Iterator[tuple[Any, str]]:
+        """Never makes the file: one that was deleted is gone, and not empty."""
+        try:
+            where = f"file:{quote(str(self.path.absolute()))}?mode=rw"
+            connection = sqlite3.connect(where, uri=True, timeout=SECONDS, isolation_level=None)
+            try:
+                connection.execute("PRAGMA synchronous = FULL")
+                yield connection, "?"
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+
+    @contextmanager
+    def _postgresql(self) -> Iterator[tuple[Any, str]]:
+        try:
+            import psycopg
+        except ImportError as error:
+            raise UsageError(f"{self.name} needs psycopg", hint="pip install 'xdna-harness[postgresql]'") from error
+        milliseconds = int(SECONDS * 1000)
+        try:
+            with psycopg.connect(
+                self.server,
+                autocommit=True,
+                connect_timeout=int(SECONDS),
+                options=f"-c statement_timeout={milliseconds}",
+                tcp_user_timeout=milliseconds,
+            ) as connection:
+                yield connection, "%s"
+        except psycopg.Error as error:
+            raise self._trouble(error) from error
+
+    def _trouble(self, error: Exception) -> InfraError:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        hint = "is the server up, and may you log in?" if self.server else "is the disk full, or the file gone?"
+        return InfraError(f"cannot use the database {self.name}: {said}", hint=hint, transient=True)
