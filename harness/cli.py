@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from harness import cli_nightly, cli_prove, cli_review, cli_self
+from harness import cli_hosts, cli_nightly, cli_prove, cli_review, cli_self
 from harness.cli_prove import SRC
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.job import Job, check, read_toml
@@ -50,6 +50,7 @@ def cli() -> None:
 )
 @click.option("--base", metavar="SRC", help="the base lane is another kernel")
 @click.option("--target", metavar="TARGET", help="emulated, or ssh:HOST, which runs the kernel already  [emulated]")
+@click.option("--wait-seconds", metavar="N", type=float, help="how long for a machine that others have  [3600]")
 @click.option("--npu", type=click.Choice(["npu1", "npu4", "npu5", "npu6"]), help="generation of the NPU  [npu4]")
 @click.option(
     "--address-mode",
@@ -280,7 +281,7 @@ def presubmit(commits: str, count: int | None, out: Path | None, as_json: bool, 
 cli.add_command(cli_prove.prove)
 cli.add_command(cli_prove.hunt)
 cli.add_command(cli_review.review)
-for verb in (*cli_nightly.VERBS, *cli_self.VERBS):
+for verb in (*cli_hosts.VERBS, *cli_nightly.VERBS, *cli_self.VERBS):
     cli.add_command(verb)
 cli_self.add_loudness(cli)
 

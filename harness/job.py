@@ -45,7 +45,7 @@ class Job(_Strict):
     ``coverage``: the head lane's driver counts its lines.
     ``kmemleak``: each group of tests runs once more and looks for memory that nobody points to (debug kernel).
     ``workers``: guests at a time, 0 for as many as cores and memory allow. ``target``: emulated,
-    or ssh:[USER@]HOST, a machine that runs the kernel already.
+    or ssh:[USER@]HOST, a machine that runs the kernel already; ``wait_seconds``: how long for it, while others have it.
     """
 
     kernel: str = Field(min_length=1)
@@ -70,6 +70,7 @@ class Job(_Strict):
     attempts: int = Field(default=ATTEMPTS, ge=2, le=ATTEMPTS)
     test_seconds: float = Field(default=60.0, gt=0, le=3600)
     boot_seconds: float = Field(default=90.0, gt=0, le=3600)
+    wait_seconds: float = Field(default=3600.0, ge=0)
 
     @model_validator(mode="after")
     def _who_can_do_that(self) -> Job:

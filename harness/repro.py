@@ -115,6 +115,7 @@ class Repro:
         finally:
             self.run.stop()
             lane.close()
+            self.run.let_go()
 
     def _open(self) -> LaneRun:
         """Build what has to be, and prove that it is what was asked then."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from harness import answers, evidence, score
 from harness.builds import Builds
 from harness.engines.module import Modules
 from harness.errors import InfraError
+from harness.holding import held
 from harness.host.data import data_folder
 from harness.host.fetch import fetch
+from harness.host.leases import Lease
 from harness.host.payload import Payload
 from harness.host.recorder import Recorder
 from harness.host.sandbox import Sandbox
@@ -61,6 +64,8 @@ class Run:
         self.keys: dict[str, str] = {}
         self.series: Series | None = None
         self.todo: Plan | None = None
+        self.lease: Lease | None = None
+        self._held = ExitStack()
 
     def fact(self, name: str, text: str) -> None:
         self.records.add({"event": "fact", "name": name, "text": text})
@@ -161,10 +166,12 @@ class Run:
             self.stop()
             for lane in self.lanes.values():
                 lane.close()
+            self.let_go()
 
     def prepare(self) -> None:
-        """Find out on what the guests run."""
+        """Find out on what the guests run; a machine is ours from here to :meth:`let_go`."""
         if self.job.machine:
+            self.lease = self._held.enter_context(held(self.job, str(self.out), self.stop))
             self.fact("target", f"{self.job.machine}, reached by ssh")
             return
         self.lab = Lab.prepare(self.store)
@@ -221,7 +228,8 @@ class Run:
         guests: Opener
         if job.machine:
             payload = Payload(module, data_folder("harness"), data_folder("tests/target"), job.variant)
-            guests = SshGuests(job.machine, payload)
+            assert self.lease is not None
+            guests = SshGuests(job.machine, payload, self.lease.guard)
         else:
             guests = self.lab.guests(module, job.variant, job.boot_seconds, self.store)
         self.lanes[name] = LaneRun(module, self.builds.folder(name), question, guests, self.note)
@@ -260,6 +268,10 @@ class Run:
         """End every guest."""
         for lane in self.lanes.values():
             lane.stop()
+
+    def let_go(self) -> None:
+        """Give the machine back; nothing runs on it any more."""
+        self._held.close()
 
     def _repeat(self, todo: Plan) -> None:
         """Ask again what looks worse, until the judge has enough answers."""

@@ -58,12 +58,16 @@ def default_url() -> str:
 class Lease:
     """A machine that is ours until :meth:`check` says otherwise; then it never becomes ours again."""
 
-    def __init__(self, database: Database, held: Held, renewed: float, clock: Callable[[], float]) -> None:
-        """``renewed``: the clock just before the row was written."""
+    def __init__(
+        self, database: Database, held: Held, renewed: float, clock: Callable[[], float], before: Held | None = None
+    ) -> None:
+        """``renewed``: the clock just before the row was written. ``before``: who had it until then."""
         self.machine = held.machine
         self.token = held.token
         self.holder = held.holder
         self.seconds = held.seconds
+        self.abandoned = before if before is not None and before.held else None
+        """The holder before us, when it ended without giving the machine back: in which state, nobody knows."""
         self.on_lost: Callable[[], None] = lambda: None
         """Called once, from the renewing thread, when the lease is lost: close what leads to the machine."""
         self._database = database
@@ -86,11 +90,10 @@ class Lease:
                 transient=True,
             )
 
-    def guard(self, script: str, root: str = "") -> str:
-        """The sh script behind a check on the machine itself; ``root``: what a command must begin with to run as root.
-        Raises LeaseLost."""
+    def guard(self, script: str) -> str:
+        """The sh script behind a check on the machine itself. Raises LeaseLost."""
         self.check()
-        return guarded(script, self.token, str(self.holder), root)
+        return guarded(script, self.token, str(self.holder))
 
     def renew(self) -> None:
         """Renew once. Raises LeaseLost; a database that does not answer is waited for until the lease is over."""
@@ -206,7 +209,8 @@ class Leases:
         row = self._row(machine, me, next_token(0, time.time()))
         marks = ", ".join("?" * len(_values(row)))
         statement = f"INSERT INTO leases ({_COLUMNS}) VALUES ({marks}) ON CONFLICT (machine) DO NOTHING"
-        return self._lease(row, now) if self.database.change(statement, *_values(row)) else None
+        changed = self.database.change(statement, *_values(row))
+        return Lease(self.database, row, now, self.clock) if changed else None
 
     def _take(self, held: Held, me: Holder, now: float) -> Lease | None:
         """Take what was seen; nothing happens when it has been renewed, or taken, since."""
@@ -214,14 +218,11 @@ class Leases:
         names = ", ".join(f"{name} = ?" for name in _COLUMNS.split(", "))
         statement = f"UPDATE leases SET {names} WHERE machine = ? AND token = ? AND beat = ?"
         changed = self.database.change(statement, *_values(row), held.machine, held.token, held.beat)
-        return self._lease(row, now) if changed else None
+        return Lease(self.database, row, now, self.clock, held) if changed else None
 
     def _row(self, machine: str, me: Holder, token: int) -> Held:
         now = time.time()
         return Held(machine, token, 0, self.seconds, True, me, now, now)
-
-    def _lease(self, row: Held, now: float) -> Lease:
-        return Lease(self.database, row, now, self.clock)
 
     def all(self) -> list[Held]:
         """Every machine that was ever held."""

@@ -10,6 +10,7 @@ import logging
 import shlex
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, cast
@@ -17,6 +18,8 @@ from typing import NoReturn, cast
 import paramiko
 
 from harness.errors import HarnessError, InfraError, UsageError
+from harness.host import fence
+from harness.host.leases import LeaseLost
 from harness.host.ssh_config import Reach
 
 CONNECT_SECONDS = 15.0
@@ -25,6 +28,8 @@ KEEPALIVE_SECONDS = 10
 NO_KEYS = "No authentication methods available"
 """What paramiko says, without a class of its own, when there is no key to try."""
 _PIECE = 1 << 15
+Guard = Callable[[str], str]
+"""Sees each sh script before it goes and may change it; raises when nothing may go there any more."""
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it prints tracebacks of what we report
 
@@ -32,16 +37,18 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it print
 class Connection:
     """An open connection. Raises InfraError when it breaks."""
 
-    def __init__(self, client: paramiko.SSHClient, name: str) -> None:
+    def __init__(self, client: paramiko.SSHClient, name: str, guard: Guard = str) -> None:
         transport = client.get_transport()
         assert transport is not None
         self._client = client
         self._transport = transport
         self.name = name
+        self.guard = guard
         transport.set_keepalive(KEEPALIVE_SECONDS)
 
     def start(self, script: str) -> paramiko.Channel:
         """Start a sh script; its standard streams are the channel."""
+        script = self.guard(script)
         try:
             channel = self._transport.open_session(timeout=CONNECT_SECONDS)
             channel.settimeout(CONNECT_SECONDS)
@@ -67,7 +74,7 @@ class Connection:
                     raise TimeoutError
             if not channel.status_event.wait(max(0.1, deadline - time.monotonic())):
                 raise TimeoutError
-            return channel.recv_exit_status(), output.decode(errors="replace")
+            return self._done(channel.recv_exit_status(), output.decode(errors="replace"))
         except TimeoutError as error:
             what = script.strip().splitlines()[0][:60]
             raise InfraError(f"{self.name}: {what!r} did not end within {seconds:.0f} s", transient=True) from error
@@ -75,6 +82,11 @@ class Connection:
             raise InfraError(f"{self.name}: the ssh connection broke: {_said(error)}", transient=True) from error
         finally:
             channel.close()
+
+    def _done(self, status: int, output: str) -> tuple[int, str]:
+        if status == fence.REFUSED and output.startswith(fence.WORD):
+            raise LeaseLost(f"{self.name} refuses our commands: {output.strip()}", hint="end one of both runs")
+        return status, output
 
     def alive(self) -> bool:
         """Whether the connection stands, as far as this end knows."""
@@ -98,7 +110,7 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
         )
 
 
-def connect(reach: Reach) -> Connection:
+def connect(reach: Reach, guard: Guard = str) -> Connection:
     """Log in. UsageError: host key, login or name are wrong; InfraError: nobody answers."""
     client = paramiko.SSHClient()
     try:
@@ -118,7 +130,7 @@ def connect(reach: Reach) -> Connection:
             auth_timeout=AUTH_SECONDS,
             channel_timeout=CONNECT_SECONDS,
         )
-        return Connection(client, reach.name)
+        return Connection(client, reach.name, guard)
     except BaseException as error:
         client.close()
         if isinstance(error, HarnessError) or not isinstance(error, Exception):

@@ -21,7 +21,7 @@ from harness.formats.machine_facts import PROBE, Facts, read, unfit
 from harness.host.agent import Agent, AgentRefused, Event
 from harness.host.payload import Payload
 from harness.host.port import Port
-from harness.host.ssh import Connection, connect
+from harness.host.ssh import Connection, Guard, connect
 from harness.host.ssh_config import Reach, reach
 from harness.host.vm import DRIVER_PARAMETERS
 from harness.model.session import Lost, SessionLost, Start, SuiteRequest
@@ -169,7 +169,7 @@ class SshSession:
         self.connection.close()
         while time.monotonic() < deadline and not self._ended:
             try:
-                self.connection = connect(self.reach)
+                self.connection = connect(self.reach, self.connection.guard)
                 return read(self.connection.run(PROBE, PROBE_SECONDS)[1])
             except UsageError:  # a key that changed meanwhile: it may be another machine
                 return None
@@ -256,15 +256,16 @@ def _module(file: str) -> str:
 
 
 class SshGuests:
-    """Opens sessions on one machine, one at a time. There is nothing to restore."""
+    """Opens sessions on one machine, one at a time. There is nothing to restore. ``guard`` sees each command."""
 
-    def __init__(self, target: str, payload: Payload) -> None:
+    def __init__(self, target: str, payload: Payload, guard: Guard) -> None:
         if payload.variant.address_mode is AddressMode.CARVEOUT:
             raise UsageError(
                 "carveout needs memory that the kernel was booted without", hint="on --target ssh use sva or force-iova"
             )
         self.payload = payload
         self.reach = reach(target)
+        self._guard = guard
         self._live: list[SshSession] = []
 
     fresh = False
@@ -277,7 +278,7 @@ class SshGuests:
         """A session whose agent waits. UsageError: host key or login; InfraError: the machine is not there, or not
         fit."""
         folder.mkdir(parents=True, exist_ok=True)
-        connection = connect(self.reach)
+        connection = connect(self.reach, self._guard)
         try:
             facts = read(connection.run(PROBE, PROBE_SECONDS)[1])
             if wrong := unfit(facts, self.payload.module.kernel.release):

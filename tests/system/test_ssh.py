@@ -22,6 +22,7 @@ from harness.engines.module import Modules
 from harness.errors import HarnessError
 from harness.host.data import data_folder
 from harness.host.image import guest_image
+from harness.host.leases import URL
 from harness.host.machine import Boot
 from harness.host.sandbox import Sandbox
 from harness.host.ssh import Connection, connect
@@ -65,7 +66,8 @@ class LabMachine:
         return self.folder / "known_hosts"
 
     def env(self, user: str = "root", known_hosts: Path | None = None) -> dict[str, str]:
-        return {CONFIG: str(self.config(known_hosts or self.known_hosts, user))}
+        leases = {URL: str(self.folder / "leases.sqlite")}
+        return {CONFIG: str(self.config(known_hosts or self.known_hosts, user)), **leases}
 
     def log_in(self) -> Connection:
         return connect(reach("testhost", self.env()))

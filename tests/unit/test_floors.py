@@ -53,6 +53,9 @@ FLOORS = {
     "cli_prove": 5,
     "cli_nightly": 5,
     "cli_self": 5,
+    "cli_hosts": 5,
+    "holding": 4,
+    "repair": 4,
     "manpage": 4,
 }
 SAME_FLOOR = {

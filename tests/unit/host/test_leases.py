@@ -118,8 +118,8 @@ def _folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-class TestWorld(World.TestCase):  # type: ignore[misc,name-defined]  # hypothesis makes it
-    settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestWorld = World.TestCase
+TestWorld.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 
 
 @pytest.fixture
@@ -140,7 +140,15 @@ def test_who_waits_is_told_who_has_it(leases: Leases) -> None:
 
 def test_a_released_one_is_free_at_once(leases: Leases) -> None:
     leases.acquire(MACHINE, me("anna"), 0).release()
-    assert leases.acquire(MACHINE, me("ben"), 0).token
+    assert leases.acquire(MACHINE, me("ben"), 0).abandoned is None
+
+
+def test_the_next_holder_knows_that_one_died(leases: Leases) -> None:
+    leases.acquire(MACHINE, me("anna"), 0)
+    leases.gone = lambda _: True
+    lease = leases.acquire(MACHINE, me("ben"), 0)
+    assert lease.abandoned is not None
+    assert lease.abandoned.holder.who == "anna"
 
 
 def test_a_held_one_is_renewed_by_itself(leases: Leases) -> None:
@@ -189,7 +197,7 @@ def test_who_saw_an_older_row_takes_nothing(leases: Leases, monkeypatch: pytest.
 
 def test_guard_runs_a_script_until_a_later_token_came(leases: Leases, tmp_path: Path) -> None:
     def run(token: int, script: str = "echo did; exit 5") -> tuple[int, str]:
-        words = ["sh", "-c", guarded(script, token, "anna", file=str(tmp_path / "var" / "fence"))]
+        words = ["sh", "-c", guarded(script, token, "anna", str(tmp_path / "var" / "fence"))]
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=20)
         return done.returncode, done.stdout.strip()
 
@@ -198,7 +206,7 @@ def test_guard_runs_a_script_until_a_later_token_came(leases: Leases, tmp_path: 
     assert run(9) == (5, "did")
     status, said = run(7)
     assert status == 76
-    assert said == "xdna-fence: refused, a later holder has this machine: anna"
+    assert said == "xdna-fence: a later holder has this machine: anna"
     assert run(9) == (5, "did")
 
 

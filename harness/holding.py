@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A run's machine: ours from before the first command to after the last one, repaired before it is used, looked at
+before it is given back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+
+from harness.errors import InfraError, UsageError
+from harness.host.database import Database
+from harness.host.health import TABLE as HEALTH
+from harness.host.health import HealthRecord
+from harness.host.leases import TABLE as LEASES
+from harness.host.leases import Lease, LeaseLost, Leases, default_url
+from harness.host.remote import Remote
+from harness.host.ssh_config import PORT, Reach, reach
+from harness.job import Job
+from harness.log import say
+from harness.model.health import Health, HostState, Outcome
+from harness.repair import repair
+
+
+def tables(url: str = "") -> tuple[Leases, HealthRecord]:
+    """Leases and states of this lab's machines. InfraError, UsageError."""
+    database = Database(url or default_url(), (LEASES, HEALTH))
+    return Leases(database), HealthRecord(database)
+
+
+def name_of(way: Reach) -> str:
+    """What a machine is called in the tables: where it is reached. Two names of one machine are two machines here; what
+    then happens on it, only the fence there sees."""
+    return way.host if way.port == PORT else f"{way.host}:{way.port}"
+
+
+def told(machine: str, health: Health) -> str:
+    """A state in a line, for a person."""
+    since = f"{datetime.fromtimestamp(health.at):%Y-%m-%d %H:%M}"
+    return f"{machine} is {health.state} since {since} ({health.run}): {health.reason}"
+
+
+@contextmanager
+def held(job: Job, run: str, stop: Callable[[], None]) -> Iterator[Lease]:
+    """Have the job's machine, HEALTHY as far as anybody knows. ``stop`` is called when it is ours no more.
+
+    InfraError: others have it for too long, or it is BROKEN.
+    """
+    way = reach(job.machine)
+    machine = name_of(way)
+    leases, record = tables()
+    _not_broken(job.machine, machine, record)
+    with leases.hold(machine, run, job.wait_seconds) as lease:
+        lease.on_lost = stop
+        _not_broken(job.machine, machine, record)
+        hands = Remote(way, lease)
+        if lease.abandoned is not None:
+            record.set(machine, HostState.SUSPECT, f"its last holder died with it: {lease.abandoned.holder}", run)
+        known = record.now(machine)
+        if known is not None and known.state is HostState.SUSPECT:
+            say(told(machine, known))
+            repair(machine, hands, record, run)
+            _not_broken(job.machine, machine, record)
+        try:
+            yield lease
+        finally:
+            with suppress(LeaseLost, UsageError):  # then it is not ours to say
+                repair(machine, hands, record, run)
+
+
+def mend(target: str, run: str) -> tuple[str, Outcome]:
+    """Repair a machine that a person names: how it is called, and how that ended. InfraError: somebody has it."""
+    way = reach(target)
+    machine = name_of(way)
+    leases, record = tables()
+    with leases.hold(machine, run, 0.0) as lease:
+        return machine, repair(machine, Remote(way, lease), record, run)
+
+
+def _not_broken(target: str, machine: str, record: HealthRecord) -> None:
+    known = record.now(machine)
+    if known is not None and known.state is HostState.BROKEN:
+        raise InfraError(
+            told(machine, known),
+            hint=f"mend it, then 'xdna-harness hosts --repair {target}', or '--healthy {target} --reason WHY'",
+        )

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A machine behind ssh as its keeper sees it: does it answer, and how it is made to boot anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from harness.errors import InfraError
+from harness.formats.machine_facts import PROBE, Facts, read
+from harness.host.leases import Lease
+from harness.host.ssh import connect
+from harness.host.ssh_config import Reach
+from harness.model.health import Act
+
+PROBE_SECONDS = 30.0
+BACK_SECONDS = 300.0
+"""How long a machine may take from a reset to an answer, firmware and all."""
+RETRY_SECONDS = 2.0
+REBOOT = """\
+if [ "$(id -u)" = 0 ]; then s=; else s="sudo -n"; fi
+(sleep 1; $s systemctl reboot --force --force || $s reboot -f) >/dev/null 2>&1 </dev/null &
+"""
+"""--force twice asks no service: one of them may be what hangs."""
+
+
+class Remote:
+    """``power``: switches it off and on; None where nobody can. Every act is preceded by a look at the lease."""
+
+    def __init__(
+        self,
+        reach: Reach,
+        lease: Lease,
+        power: Callable[[], None] | None = None,
+        back_seconds: float = BACK_SECONDS,
+    ) -> None:
+        self.reach = reach
+        self.lease = lease
+        self.power = power
+        self.back_seconds = back_seconds
+        self.can = frozenset({Act.REBOOT, Act.POWER_CYCLE} if power else {Act.REBOOT})
+        self._before = ""
+        self._waits = False
+
+    def do(self, act: Act) -> str:
+        """Do it: what went wrong, in words. UsageError: host key or login; LeaseLost."""
+        try:
+            {Act.PROBE: self._probe, Act.REBOOT: self._reboot, Act.POWER_CYCLE: self._power_cycle}[act]()
+        except InfraError as error:
+            self.lease.check()
+            return error.message
+        return ""
+
+    def _probe(self) -> None:
+        """After a reset it may take its time, and must show another boot."""
+        deadline = time.monotonic() + (self.back_seconds if self._waits else 0.0)
+        while True:
+            try:
+                facts = self._facts()
+                if not self._waits or facts.boot_id != self._before:
+                    break
+                last = f"{self.reach.name} did not boot anew"
+            except InfraError as error:
+                last = error.message
+            if time.monotonic() >= deadline:
+                waited = f", for {self.back_seconds:.0f} s" if self._waits else ""
+                raise InfraError(f"{last}{waited}")
+            time.sleep(RETRY_SECONDS)
+        self._waits = False
+        if not facts.release or not facts.boot_id:
+            raise InfraError(f"{self.reach.name} does not say what it runs")
+        if facts.oopsed:
+            raise InfraError(f"the kernel of {self.reach.name} died in part (an oops or BUG)")
+
+    def _facts(self) -> Facts:
+        connection = connect(self.reach, self.lease.guard)
+        try:
+            return read(connection.run(PROBE, PROBE_SECONDS)[1])
+        finally:
+            connection.close()
+
+    def _reboot(self) -> None:
+        connection = connect(self.reach, self.lease.guard)
+        try:
+            self._before = read(connection.run(PROBE, PROBE_SECONDS)[1]).boot_id
+            connection.run(REBOOT, PROBE_SECONDS)
+        finally:
+            connection.close()
+        self._waits = True
+
+    def _power_cycle(self) -> None:
+        assert self.power is not None
+        with suppress(InfraError):
+            self._before = self._facts().boot_id
+        self.lease.check()
+        self.power()
+        self._waits = True
