@@ -130,8 +130,9 @@ def table(coverage: Coverage) -> list[str]:
 
 
 def added(old: str, new: str) -> list[int]:
-    """The numbers of the lines of ``new`` that ``old`` does not have in that place."""
-    blocks = SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False).get_opcodes()
+    """The numbers of the lines of ``new`` that ``old`` does not have in that place, as the compiler counts them: a form
+    feed ends no line."""
+    blocks = SequenceMatcher(None, old.split("\n"), new.split("\n"), autojunk=False).get_opcodes()
     return [
         number + 1 for tag, _, _, first, end in blocks if tag in ("insert", "replace") for number in range(first, end)
     ]

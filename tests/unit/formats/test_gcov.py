@@ -82,3 +82,7 @@ def test_lines_of_the_series_that_never_ran_are_named() -> None:
         f"added by the series: {GEM}: 1 of 2 lines ran; never: 3",
         "without the counts of lost guests: 4",
     ]
+
+
+def test_only_a_newline_ends_a_line() -> None:
+    assert gcov.added("a\f\nb\n", "a\f\nnew\u2028\nb\n") == [2]
