@@ -37,12 +37,12 @@ class Npu:
         """
         self._ask("npu.protocol", version=protocol)
 
-    def error(self, **where: int) -> None:
+    def error(self, **where: int) -> bool:
         """An asynchronous error of the array at ``row``, ``col``, in ``module``, of that ``event``; each has a default.
 
-        PortError: the driver has left no buffer for it.
+        False: the driver has left no buffer for it, and is not told.
         """
-        self._ask("npu.async", **where)
+        return bool(self._ask("npu.async", **where))
 
     def reset(self) -> None:
         """Answer everything as firmware would."""

@@ -111,7 +111,8 @@ class Control:
     def _log(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         return self._npu.log.since(_integer(request, "since") if "since" in request else 0)
 
-    def _async_error(self, request: dict[str, Any]) -> None:
+    def _async_error(self, request: dict[str, Any]) -> bool:
+        """False: the driver has left no buffer for it, so that nobody is told. That is the driver's doing."""
         known = AsyncError.__dataclass_fields__.keys()
         unknown = request.keys() - known - {"cmd"}
         if unknown:
@@ -119,10 +120,13 @@ class Control:
         error = AsyncError(**{key: _integer(request, key) for key in known & request.keys()})
         if max(error.row, error.col, error.event) > 255:
             raise Wrong("row, col and event are bytes")
+        if not self._npu.firmware.management.hears_errors:
+            return False
         try:
             self._npu.firmware.async_error(error)
         except (LookupError, Trouble) as reason:
             raise Wrong(str(reason)) from reason
+        return True
 
     def _protocol(self, request: dict[str, Any]) -> None:
         version = request.get("version")

@@ -231,6 +231,11 @@ class Management:
         """Buffers that wait for an error."""
         return len(self._waiting)
 
+    @property
+    def hears_errors(self) -> bool:
+        """Whether the driver has left a buffer for the next asynchronous error."""
+        return bool(self._waiting)
+
     def take_async_event(self, error: AsyncError) -> tuple[Channel, Packet]:
         """Write an error into the oldest registered buffer; the message that registered it is now to be
         answered.

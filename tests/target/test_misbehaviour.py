@@ -170,7 +170,8 @@ def test_o26_each_error_is_told(client: Client, npu: Npu) -> None:
 
     when, where = last()
     for number in range(COLUMNS + 2):
-        npu.error(col=number % 2)
+        told = npu.error(col=number % 2)
+        assert told, f"firmware has no buffer for error {number + 1}"
         before = when
         eventually(lambda before=before: last()[0] > before, f"error {number + 1} is told")  # type: ignore[misc]
         when, where = last()
