@@ -94,6 +94,17 @@ class PrivateApt:
             self._fetch(("apt-get", "download", *words), "*.deb", what)
         return [self._debs / package.file for package in packages]
 
+    def for_others(self) -> tuple[Path, list[str]]:
+        """For another program's apt: a .sources file with the same archive (binaries only), and the settings with which
+        it is reached."""
+        with self._locked():
+            self._configure()
+            file = self._root / "binaries.sources"
+            own = (self._root / "sources" / "debian.sources").read_text()
+            file.write_text(own.replace("Types: deb deb-src", "Types: deb"))
+            settings = (self._root / "apt.conf").read_text().splitlines()
+        return file, [line for line in settings if line.startswith("Acquire::")]
+
     def _madison(self, packages: Sequence[str], *, source: bool) -> dict[str, list[str]]:
         if not packages:
             return {}

@@ -8,7 +8,9 @@ Run by qemu.sh, where no harness stands beside the guest.
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import InfraError
@@ -17,11 +19,25 @@ from harness.host.qmp import Monitor
 from harness.host.vm import DEVICE_TABLE_MASK, DEVICE_TABLE_REGISTER
 
 WAIT_SECONDS = 300.0
+FOLLOW_SECONDS = 0.3
+"""Less than any kernel takes from its IOMMU to a driver."""
 
 
 def device_table(monitor: Monitor) -> int:
     """Physical address of the device table; 0 until the guest's IOMMU driver has set it."""
     return monitor.read_physical(DEVICE_TABLE_REGISTER) & DEVICE_TABLE_MASK
+
+
+def follow(monitor: Monitor, npu: NpuControl, ended: threading.Event) -> None:
+    """Tell the NPU whenever a machine that reboots has another table, until ``ended`` is set, or one of them is gone."""
+    known = 0
+    with suppress(InfraError):
+        while not ended.wait(FOLLOW_SECONDS):
+            base = device_table(monitor)
+            if base and base != known:
+                npu.request("device-table", base=base)
+            known = base
+    monitor.close()
 
 
 def main(qmp: str, control: str) -> int:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,16 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import InfraError
-from harness.host.data import PACKAGE
 from harness.host.device_table import device_table
 from harness.host.guest_memory import GuestMemory
-from harness.host.npu_control import NpuControl
+from harness.host.npu_process import NpuProcess
 from harness.host.port import Port
 from harness.host.proc import kill_group, spawn
 from harness.host.qmp import Monitor
-from harness.host.scratch import socket_folder
+from harness.host.scratch import listening, socket_folder
 from harness.host.snapshot import load, load_memory, save
-from harness.host.vm import Machine, Sockets, npu_argv, qemu_argv, qemu_script
+from harness.host.vm import Machine, Sockets, qemu_argv, qemu_script
 
 CONNECT_SECONDS = 20.0
 NMI_SECONDS = 30.0
@@ -73,7 +71,7 @@ class Boot:
         self.state = state
         self._memory = GuestMemory(machine.memory_bytes)
         self._qemu: subprocess.Popen[bytes] | None = None
-        self._npu: subprocess.Popen[bytes] | None = None
+        self._npu: NpuProcess | None = None
         self._monitor: Monitor | None = None
         self._mark = 0
         self._killed = False
@@ -96,8 +94,9 @@ class Boot:
     def _start(self) -> None:
         started = time.monotonic()
         if self.machine.plugged:
-            self._npu = self._start_npu()
-        listener = _listener(self.machine.sockets.port)
+            sockets, variant = self.machine.sockets, self.machine.variant
+            self._npu = NpuProcess(sockets, variant, self.npu_log, self.folder / "npu.log")
+        listener = listening(self.machine.sockets.port)
         listener.settimeout(0.2)
         if self.state is not None:
             load_memory(self._memory, self.state)  # while the NPU's Python starts
@@ -114,18 +113,9 @@ class Boot:
         stream.settimeout(None)
         self.port = Port(stream)
         if self._npu is not None:
-            self.npu = NpuControl(self.machine.sockets.control, lambda: not self.npu_fault())
+            self.npu = self._npu.connect(self.machine.sockets.control)
         if self.state is not None:
             load(self.monitor, self.state)
-
-    def _start_npu(self) -> subprocess.Popen[bytes]:
-        """Its sockets are there at once, so that QEMU starts while the NPU's Python does."""
-        sockets = self.machine.sockets
-        with _listener(sockets.npu) as device, _listener(sockets.control) as control:
-            fds = device.fileno(), control.fileno()
-            env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])}
-            argv = npu_argv(sys.executable, self.machine, self.npu_log, fds)
-            return spawn(argv, log=self.folder / "npu.log", env=env, fds=fds)
 
     def save(self, folder: Path, facts: Mapping[str, object]) -> None:
         """Save the guest into ``folder``; only :meth:`close` may follow. The guest's agent must be waiting for a
@@ -167,8 +157,8 @@ class Boot:
 
     def alive(self) -> bool:
         """Whether both processes still run; a guest that is made to be saved may have no NPU."""
-        needed = (self._qemu, self._npu) if self.machine.plugged else (self._qemu,)
-        return all(p is not None and p.poll() is None for p in needed)
+        qemu = self._qemu is not None and self._qemu.poll() is None
+        return qemu and (not self.machine.plugged or (self._npu is not None and self._npu.alive()))
 
     def mark(self) -> None:
         """From now on: what :meth:`silence` shows of the console begins here."""
@@ -184,9 +174,7 @@ class Boot:
 
     def npu_fault(self) -> str:
         """What the emulation did wrong, if its process ended by itself; else empty."""
-        if self._npu is None or self._npu.poll() is None:
-            return ""
-        return f"the emulated NPU ended with status {self._npu.returncode}: {self._log_tail('npu.log')}"
+        return self._npu.fault() if self._npu is not None else ""
 
     def silence(self, waited: str) -> Silence:
         """Find out why the guest does not answer, and end it. ``waited`` says what was waited for."""
@@ -250,9 +238,10 @@ class Boot:
         """End both processes, from any thread; :meth:`close` still has to follow. Whoever waits for the guest learns
         that it was us."""
         self._killed = True
-        for process in (self._qemu, self._npu):
-            if process is not None:
-                kill_group(process)
+        if self._qemu is not None:
+            kill_group(self._qemu)
+        if self._npu is not None:
+            self._npu.kill()
 
     def close(self) -> None:
         """End everything this boot started. Safe to call twice."""
@@ -266,10 +255,3 @@ class Boot:
             if held is not None:
                 held.close()
         shutil.rmtree(self._sockets, ignore_errors=True)
-
-
-def _listener(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
-    return listener

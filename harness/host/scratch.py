@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
@@ -36,3 +37,12 @@ def _orphaned(path: Path) -> bool:
 def discard(folder: Path) -> None:
     """Delete a folder of ours, as far as it goes."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def listening(path: Path) -> socket.socket:
+    """A unix socket that listens at ``path``; what was there is gone."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    return listener

@@ -121,14 +121,7 @@ def qemu_argv(machine: Machine) -> list[str]:
     The IOMMU is made of two devices, because only then can the machine be saved later.
     """
     memory = f"{MEMORY_MB[machine.variant.profile]}M"
-    npu = {
-        "driver": "vfio-user-pci",
-        "id": "npu",
-        "socket": {"type": "unix", "path": str(machine.sockets.npu)},
-        "bus": "pcie.0",
-        "addr": NPU_SLOT,
-        "x-msg-timeout": NPU_MILLISECONDS,
-    }
+    npu = npu_device(machine.sockets)
     console = f"file,id=console,path={machine.console}" if machine.console else "stdio,id=console,signal=off"
     # fmt: off
     argv = [
@@ -165,6 +158,18 @@ def qemu_argv(machine: Machine) -> list[str]:
     return argv
 
 
+def npu_device(sockets: Sockets) -> dict[str, object]:
+    """The NPU as QEMU's -device takes it."""
+    return {
+        "driver": "vfio-user-pci",
+        "id": "npu",
+        "socket": {"type": "unix", "path": str(sockets.npu)},
+        "bus": "pcie.0",
+        "addr": NPU_SLOT,
+        "x-msg-timeout": NPU_MILLISECONDS,
+    }
+
+
 def _memory(machine: Machine, size: str) -> str:
     """Shared, so that the NPU's process sees it. A named file is left out of a saved state (RAM_NAMED_FILE in QEMU's
     softmmu/physmem.c); we save it ourselves."""
@@ -182,18 +187,18 @@ def _disk(name: str, path: Path, slot: str) -> list[str]:
     ]
 
 
-def npu_argv(python: str, machine: Machine, log: Path, listeners: tuple[int, int] | None = None) -> list[str]:
-    """The emulated NPU's own process. ``listeners``: the file descriptors of its two sockets, if it inherits them."""
-    device, control = machine.sockets.npu, machine.sockets.control
-    handed = [f"fd:{fd}" for fd in listeners] if listeners else [str(device), str(control)]
+def npu_argv(sockets: Sockets, variant: Variant, log: Path, listeners: tuple[int, int] | None = None) -> list[str]:
+    """The emulated NPU's own process, as Python's arguments. ``listeners``: the file descriptors of its two sockets, if
+    it inherits them."""
+    device, control = [f"fd:{fd}" for fd in listeners] if listeners else [str(sockets.npu), str(sockets.control)]
     # fmt: off
     return [
-        python, "-m", "harness.npu",
-        "--socket", handed[0],
-        "--control", handed[1],
+        "-m", "harness.npu",
+        "--socket", device,
+        "--control", control,
         "--log", str(log),
-        "--npu", machine.variant.npu,
-        "--address-mode", machine.variant.address_mode.value,
+        "--npu", variant.npu,
+        "--address-mode", variant.address_mode.value,
     ]
     # fmt: on
 
@@ -224,7 +229,7 @@ def qemu_script(python: str, machine: Machine, payload: Path) -> str:
         return "".join(text).lstrip()
 
     return SCRIPT.format(
-        npu=quoted(npu_argv(python, by_hand, Path("/dev/null"))),
+        npu=quoted([python, *npu_argv(marker, machine.variant, Path("/dev/null"))]),
         python=shlex.quote(python),
         package=shlex.quote(str(PACKAGE.parent)),
         qemu=quoted(qemu_argv(by_hand)),
