@@ -29,7 +29,7 @@ def device_table(monitor: Monitor) -> int:
 
 
 def follow(monitor: Monitor, npu: NpuControl, ended: threading.Event) -> None:
-    """Tell the NPU whenever a machine that reboots has another table, until ``ended`` is set, or one of them is gone."""
+    """Tell the NPU whenever a machine that reboots has another table, until ``ended`` or one of both is gone."""
     known = 0
     with suppress(InfraError):
         while not ended.wait(FOLLOW_SECONDS):

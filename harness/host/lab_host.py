@@ -59,8 +59,8 @@ class Hardware:
 
 class LabHost:
     """One machine. Its state is in ``folder``: disk.qcow2 and erst.bin live on when it is closed and opened again; also
-    there are console.log, npu.jsonl, ssh_config, known_hosts. ``outside``: it may reach other machines, which it may not
-    otherwise (netconsole to us needs that).
+    there are console.log, npu.jsonl, ssh_config, known_hosts. ``outside``: it may reach other machines (netconsole to
+    us needs that), which else it may not.
 
     A context manager: inside it has power. Whatever it started ends with it, and with the thread that entered it.
     """

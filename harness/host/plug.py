@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The mains plug of a QEMU: ``python -m harness.host.plug SOCKET on|off|cycle|status``, SOCKET being one of its monitors.
+"""The mains plug of a QEMU: ``python -m harness.host.plug SOCKET on|off|cycle|status``; SOCKET is a monitor of its own.
 
-It makes a QEMU behave as a PC on a switched socket, for the lab host (lab_host.py): a command that does not know what runs
-inside, that works when the guest is hung, and that says what it did by its exit status. Without power the guest's
-processors stand still and what was in memory is lost at the next start; its disk stays.
+It makes a QEMU behave as a PC on a switched socket (lab_host.py): a command that does not know what runs inside, that
+works when the guest is hung, and whose exit status says whether it worked. Without power the guest's processors stand
+still, and what was in memory is lost at the next start; its disk stays.
 """
 
 from __future__ import annotations
