@@ -49,8 +49,22 @@ def cli() -> None:
     help="applied to SRC to make the base tree, for a kernel that carries the series",
 )
 @click.option("--base", metavar="SRC", help="the base lane is another kernel")
-@click.option("--target", metavar="TARGET", help="emulated, or ssh:HOST, which runs the kernel already  [emulated]")
+@click.option("--target", metavar="TARGET", help="emulated, or ssh:HOST, where the kernels are booted  [emulated]")
 @click.option("--wait-seconds", metavar="N", type=float, help="how long for a machine that others have  [3600]")
+@click.option(
+    "--boot",
+    type=click.Choice(["auto", "kexec", "grub", "systemd-boot", "never"]),
+    help="on ssh:HOST: the way into a kernel once, or never: it runs there already  [auto]",
+)
+@click.option("--boot-parameters", metavar="WORDS", help="on ssh:HOST: more for the kernel's command line")
+@click.option("--leave", is_flag=True, default=None, help="on ssh:HOST: leave it in the last kernel under test")
+@click.option(
+    "--kconfig",
+    metavar="FILE",
+    multiple=True,
+    callback=lambda context, parameter, value: value or None,
+    help="a fragment of kernel configuration on top of the others",
+)
 @click.option("--npu", type=click.Choice(["npu1", "npu4", "npu5", "npu6"]), help="generation of the NPU  [npu4]")
 @click.option(
     "--address-mode",

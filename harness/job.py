@@ -33,6 +33,10 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+MACHINE_SECONDS = 300.0
+"""How long a machine of metal may take to boot: memory is trained for a minute before anything else happens."""
+
+
 class Job(_Strict):
     """One question about one series. Paths are as the user wrote them, relative to where he stands.
 
@@ -45,7 +49,11 @@ class Job(_Strict):
     ``coverage``: the head lane's driver counts its lines.
     ``kmemleak``: each group of tests runs once more and looks for memory that nobody points to (debug kernel).
     ``workers``: guests at a time, 0 for as many as cores and memory allow. ``target``: emulated,
-    or ssh:[USER@]HOST, a machine that runs the kernel already; ``wait_seconds``: how long for it, while others have it.
+    or ssh:[USER@]HOST, a machine on which the kernels are installed and booted. ``kconfig``: fragments on top of what
+    the profile and the target ask for.
+    On a machine: ``wait_seconds``: how long for it, while others have it. ``boot``: the way into a kernel once, or
+    never: it runs the right one already. ``boot_parameters``: added to the kernel's command line. ``leave``: it stays
+    in the last kernel under test. ``boot_seconds``: how long a kernel may take until it answers.
     """
 
     kernel: str = Field(min_length=1)
@@ -56,6 +64,7 @@ class Job(_Strict):
     npu: Literal["npu1", "npu4", "npu5", "npu6"] = "npu4"
     address_mode: AddressMode = AddressMode.SVA
     profile: Profile = Profile.PLAIN
+    kconfig: tuple[str, ...] = ()
     suite: Literal["heap", "mode", "stress", "enumeration"] = "heap"
     select: str = ""
     quick: bool = False
@@ -71,9 +80,18 @@ class Job(_Strict):
     test_seconds: float = Field(default=60.0, gt=0, le=3600)
     boot_seconds: float = Field(default=90.0, gt=0, le=3600)
     wait_seconds: float = Field(default=3600.0, ge=0)
+    boot: Literal["auto", "kexec", "grub", "systemd-boot", "never"] = "auto"
+    boot_parameters: str = ""
+    leave: bool = False
 
     @model_validator(mode="after")
     def _who_can_do_that(self) -> Job:
+        if self.kernel.startswith("debian-bin:") and self.kconfig:
+            raise ValueError("a kernel as shipped is not built: no kconfig")
+        if self.kernel.startswith("debian-bin:") and self.machine and self.boot != "never":
+            raise ValueError("a kernel as shipped is not installed from here: boot it there, and say --boot never")
+        if not self.machine and (self.boot != "auto" or self.boot_parameters or self.leave):
+            raise ValueError("boot, boot_parameters and leave are for a target behind ssh")
         if self.kernel.startswith("debian-bin:") and (self.coverage or self.profile is not Profile.PLAIN):
             raise ValueError("a kernel as shipped is not built: neither coverage nor the debug profile")
         if self.kmemleak and self.profile is not Profile.DEBUG:
@@ -88,7 +106,7 @@ class Job(_Strict):
             return data
         if data.get("coverage"):
             raise ValueError("coverage needs the emulated target")
-        data = {"start": "cold", "workers": 1, **data}
+        data = {"start": "cold", "workers": 1, "boot_seconds": MACHINE_SECONDS, **data}
         if (data["start"], data["workers"]) != ("cold", 1):
             raise ValueError("on a target behind ssh, start is cold and workers is 1")
         return data

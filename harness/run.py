@@ -34,6 +34,7 @@ from harness.knowledge import groups, knowledge_of, read_edits, series_knowledge
 from harness.lab import Lab
 from harness.lane import LaneRun, Question
 from harness.log import say, step, warn
+from harness.machines import borrow, fragments
 from harness.model.blame import questions
 from harness.model.kernel import Module
 from harness.model.report import Report
@@ -43,7 +44,7 @@ from harness.plan import BASE, HEAD, PREFIX, Cell, Plan, check_job, confirmation
 from harness.pool import run_cells
 from harness.report import RUN_RECORDS, derive, lane_results
 from harness.starts import Opener
-from harness.targets.ssh import SshGuests
+from harness.targets.ssh.guests import SshGuests, SshLab
 
 
 class Run:
@@ -58,8 +59,9 @@ class Run:
             say(f"going on with the run in {out}")
         self.records = Recorder(out / RUN_RECORDS)
         self.sandbox = Sandbox.detect()
-        engine = Modules(store, self.sandbox, data_folder("jobs") / "kconfig")
+        engine = Modules(store, self.sandbox, data_folder("jobs") / "kconfig", fragments(job))
         self.builds = Builds(job, out, store, engine, self.records, self.fact)
+        self.machine: SshLab | None = None
         self.lanes: dict[str, LaneRun] = {}
         self.keys: dict[str, str] = {}
         self.series: Series | None = None
@@ -164,6 +166,8 @@ class Run:
             self._illustrate(modules)
         finally:
             self.stop()
+            if self.machine is not None:
+                self.machine.close()
             for lane in self.lanes.values():
                 lane.close()
             self.let_go()
@@ -173,6 +177,7 @@ class Run:
         if self.job.machine:
             self.lease = self._held.enter_context(held(self.job, str(self.out), self.stop))
             self.fact("target", f"{self.job.machine}, reached by ssh")
+            self.machine = borrow(self.job, self.lease.guard, self.note)
             return
         self.lab = Lab.prepare(self.store)
         self.fact("qemu", f"{self.lab.qemu.version}, {self.lab.qemu.origin}")
@@ -226,10 +231,9 @@ class Run:
         start = Start.DRIVER if job.start == "restored" else Start.COLD
         question = Question(job.suite, job.select, job.test_seconds, job.quick, start, job.kmemleak)
         guests: Opener
-        if job.machine:
+        if self.machine is not None:
             payload = Payload(module, data_folder("harness"), data_folder("tests/target"), job.variant)
-            assert self.lease is not None
-            guests = SshGuests(job.machine, payload, self.lease.guard)
+            guests = SshGuests(self.machine, payload)
         else:
             guests = self.lab.guests(module, job.variant, job.boot_seconds, self.store)
         self.lanes[name] = LaneRun(module, self.builds.folder(name), question, guests, self.note)

@@ -58,18 +58,19 @@ class Record:
 
 
 class Kbuild:
-    """Builds kernels into ``store``; ``fragments`` is the folder with the kconfig fragments."""
+    """Builds kernels into ``store``; ``fragments`` is the folder with the profiles' kconfig fragments, ``more`` are
+    files that are merged on top of a profile's."""
 
-    def __init__(self, store: Store, sandbox: Sandbox, fragments: Path) -> None:
+    def __init__(self, store: Store, sandbox: Sandbox, fragments: Path, more: Sequence[Path] = ()) -> None:
         self.store = store
         self.sandbox = sandbox
         self.fragments = fragments
+        self.more = tuple(more)
 
     def settings(self, profile: Profile) -> tuple[kconfig.Setting, ...]:
         """What the profile asks for, fragments merged."""
-        names = FRAGMENTS[profile]
-        texts = [(self.fragments / name).read_text() for name in names]
-        return kconfig.merge(*(kconfig.parse_fragment(text, name) for text, name in zip(texts, names, strict=True)))
+        paths = [*(self.fragments / name for name in FRAGMENTS[profile]), *self.more]
+        return kconfig.merge(*(kconfig.parse_fragment(path.read_text(), path.name) for path in paths))
 
     def key(self, tree: Tree, profile: Profile) -> str:
         """The kernel's key."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -63,12 +63,13 @@ class Record:
 
 
 class Modules:
-    """Builds drivers into ``store``; ``fragments`` is the folder with the kconfig fragments."""
+    """Builds drivers into ``store``; ``fragments`` is the folder with the profiles' kconfig fragments, ``more`` are
+    files that are merged on top of a profile's."""
 
-    def __init__(self, store: Store, sandbox: Sandbox, fragments: Path) -> None:
+    def __init__(self, store: Store, sandbox: Sandbox, fragments: Path, more: Sequence[Path] = ()) -> None:
         self.store = store
         self.sandbox = sandbox
-        self.kernels = Kbuild(store, sandbox, fragments)
+        self.kernels = Kbuild(store, sandbox, fragments, more)
 
     def build(self, tree: Tree, profile: Profile, *, coverage: bool = False) -> Module:
         """The tree's driver and its kernel, built now if they are not in the store. Errors as of Kbuild.build.

@@ -19,11 +19,15 @@ print("python", "%d.%d" % sys.version_info[:2]); print("pytest", "yes" if f("pyt
 OLDEST_PYTHON = (3, 11)
 _TAINT_DIE = 1 << 7
 """Documentation/admin-guide/tainted-kernels: the kernel died recently, it met an oops or a BUG."""
+_TAINT_WORN = _TAINT_DIE | 1 << 5 | 1 << 9 | 1 << 14
+"""The same, a bad page, a WARN, a lockup."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """``root`` is what a command must begin with to run as root; None: it cannot. ``python``: (0, 0) where none is."""
+    """``root`` is what a command must begin with to run as root; None: it cannot. ``python``: (0, 0) where none is.
+    ``oopsed``: the kernel died in part; ``worn``: it complained at least, and nothing new begins in it if it can be
+    booted."""
 
     release: str
     boot_id: str
@@ -31,20 +35,23 @@ class Facts:
     root: str | None
     python: tuple[int, ...]
     pytest: bool
+    worn: bool = False
 
 
 def read(output: str) -> Facts:
     """The probe's output; what is missing or mangled reads as not there."""
     said = {key: value.strip() for key, _, value in (line.partition(" ") for line in output.splitlines())}
     taint, python = said.get("taint", ""), said.get("python", "").split(".")
+    tainted = int(taint) if taint.isascii() and taint.isdecimal() else 0
     root = "" if said.get("uid") == "0" else "sudo -n " if said.get("sudo") == "yes" else None
     return Facts(
         said.get("release", ""),
         said.get("boot", ""),
-        taint.isdecimal() and bool(int(taint) & _TAINT_DIE),
+        bool(tainted & _TAINT_DIE),
         root,
         tuple(int(part) for part in python) if all(part.isdecimal() for part in python) else (0, 0),
         said.get("pytest") == "yes",
+        bool(tainted & _TAINT_WORN),
     )
 
 
@@ -55,10 +62,10 @@ def unfit(facts: Facts, release: str) -> tuple[str, str] | None:
     if facts.release != release:
         return (
             f"runs {facts.release}, not {release}",
-            "install and boot that kernel; this target does neither yet",
+            "install and boot that kernel, or leave both to us: without '--boot never'",
         )
     if facts.oopsed:
-        return "has a kernel that died in part (an oops or BUG)", "boot it anew; this target does not yet"
+        return "has a kernel that died in part (an oops or BUG)", "boot it anew"
     if facts.python < OLDEST_PYTHON or not facts.pytest:
         oldest = ".".join(map(str, OLDEST_PYTHON))
         return f"has no Python {oldest} with pytest", "install python3 and python3-pytest there"

@@ -26,8 +26,11 @@ class PortError(Exception):
 class Port:
     """JSON lines over a file descriptor: a virtio-serial port, or a socket in tests.
 
-    ``busy`` is true while a line is under way: an interruption then would leave half a line behind.
+    ``busy`` is true while a line is under way: an interruption then would leave half a line behind. ``patience``: how
+    many seconds an event waits for its ack.
     """
+
+    patience = ACK_SECONDS
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -118,12 +121,12 @@ class Link:
     def event(self, name: str, **fields: object) -> Any:
         """Send an event, wait for its ack and return the ack's value (None unless it was a question).
 
-        Raises PortError after 60 s, or when the ack carries an error.
+        Raises PortError when there is none in time, or when the ack carries an error.
         """
         self.seq += 1
         head = {"boot": self.boot, "attempt": self.attempt, "seq": self.seq, "event": name}
         self.port.send({**head, "uptime": round(uptime(), 3), **fields})
-        answer = self.port.receive(ACK_SECONDS)
+        answer = self.port.receive(self.port.patience)
         if answer.get("ack") != self.seq:
             raise PortError(f"event {self.seq} ({name}) was answered with {answer!r}")
         if "error" in answer:

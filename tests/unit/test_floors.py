@@ -26,6 +26,7 @@ FLOORS = {
     "report": 4,
     "run": 4,
     "lab": 4,
+    "machines": 4,
     "guests": 4,
     "pool": 4,
     "answers": 4,

@@ -102,7 +102,7 @@ def test_wrong_answers(ends: tuple[Port, socket.socket], reply: dict[str, Any], 
 
 
 def test_no_ack_is_the_hosts_fault(ends: tuple[Port, socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "ACK_SECONDS", 0.05)
+    monkeypatch.setattr(ports.Port, "patience", 0.05)
     with pytest.raises(PortError):
         Link(ends[0], 0, 0).event("suite-start")
 

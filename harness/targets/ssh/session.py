@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A machine behind ssh that runs the right kernel already; nothing is installed, booted or power-cycled from here.
+"""A machine behind ssh with our agent in it. The agent outlives our connections: one that breaks is taken up again.
 
-The agent is a process there, its port an ssh channel. Every session loads the driver afresh: the machine lives on, and
-what an earlier lane's driver left must not be the next one's.
+Every session loads the driver afresh: the machine lives on, and what an earlier lane's driver left must not be the next
+one's.
 """
 
 from __future__ import annotations
@@ -11,34 +11,38 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, InfraError, UsageError
-from harness.formats.machine_facts import PROBE, Facts, read, unfit
+from harness.formats.machine_facts import Facts
 from harness.host.agent import Agent, AgentRefused, Event
 from harness.host.payload import Payload
-from harness.host.port import Port
-from harness.host.ssh import Connection, Guard, connect
-from harness.host.ssh_config import Reach, reach
+from harness.host.port import Port, PortClosed, Stream
+from harness.host.resumed import Resumed
 from harness.host.vm import DRIVER_PARAMETERS
-from harness.model.session import Lost, SessionLost, Start, SuiteRequest
-from harness.model.variant import AddressMode
+from harness.log import say
+from harness.model.session import Lost, SessionLost, SuiteRequest
+from harness.targets.ssh.evidence import Evidence
+from harness.targets.ssh.machine import Machine
 
-PROBE_SECONDS = 30.0
 UPLOAD_SECONDS = 120.0
+START_SECONDS = 60.0
 HELLO_SECONDS = 60.0
 UNLOAD_SECONDS = 60.0
 CLEAN_SECONDS = 30.0
-RETURN_SECONDS = 60.0
-"""How long a machine that went away is waited for, before we say that nobody knows why."""
-RETRY_SECONDS = 2.0
+LINGER_SECONDS = 600.0
+"""How long the agent waits for a connection that was lost, before it ends itself and what it started."""
+PING_SECONDS = 15.0
+"""How long a connection may be silent before it has to show that it carries anything."""
+WATCHDOG_SECONDS = 60
 LOG_LINES = 160
 
 MAKE_HOME = 'umask 077; d=$(mktemp -d /tmp/xdna-XXXXXXXX) && tar --no-same-owner -xf - -C "$d" && echo "home $d"'
 _HOME = re.compile(r"^home (/tmp/xdna-[A-Za-z0-9]+)$", re.M)
+_HOLDER = re.compile(r"^(busy|orphan) (/tmp/xdna-[A-Za-z0-9]+)?$", re.M)
 OURS = """\
 for p in /proc/[0-9]*; do case "$(readlink "$p/cwd")" in HOME|HOME/*) %s;; esac; done 2>/dev/null
 """
@@ -54,32 +58,85 @@ REFUSED_BY_MACHINE = ("[Errno 1]", "[Errno 129]")
 
 
 class SshSession:
-    """A machine with our agent in ``home``, behind ``channel``. ``folder`` receives agent.log."""
+    """``machine`` with our agent in ``home``. ``folder`` receives agent.log and what a crash left."""
 
-    def __init__(self, reach: Reach, connection: Connection, facts: Facts, payload: Payload, folder: Path) -> None:
+    def __init__(self, machine: Machine, facts: Facts, payload: Payload, evidence: Evidence, folder: Path) -> None:
         """Send what travels and start the agent, which :meth:`hello` waits for."""
-        self.reach = reach
-        self.connection = connection
+        self.machine = machine
         self.facts = facts
         self.payload = payload
+        self.evidence = evidence
         self.folder = folder
         self.release = facts.release
         self.build_id = ""
+        self.home = ""
+        self.was_lost = False
         self._ended = False
+        self._heard = time.monotonic()
+        self._anew: Facts | None = None
         self._messages: deque[str] = deque(maxlen=LOG_LINES)
-        status, output = connection.run(MAKE_HOME, UPLOAD_SECONDS, payload.whole())
+        status, output = machine.connection.run(MAKE_HOME, UPLOAD_SECONDS, payload.whole())
         found = _HOME.search(output)
         if status != 0 or found is None:
-            raise InfraError(f"{reach.name}: nothing can be unpacked in /tmp: {output.strip()[-200:]}")
+            raise InfraError(f"{machine.name}: nothing can be unpacked in /tmp: {output.strip()[-200:]}")
         self.home = found[1]
-        command = f"{facts.root}python3 -s -m harness.guest.stdio {self.home}"
-        self._channel = connection.start(f"cd {self.home} && exec {command}")
-        self.agent = Agent(Port(self._channel), self)
+        try:
+            self._start_agent()
+            self.agent = Agent(Port(Resumed(self._dial, lambda text: say(f"{machine.name}: {text}"))), self)
+        except BaseException:
+            self._root(CLEAN)
+            raise
+
+    def _start_agent(self) -> None:
+        """One agent at a time; one whose harness is gone gives way."""
+        words = f"cd {self.home} && exec python3 -s -m harness.guest.keeper {self.home} {LINGER_SECONDS:.0f}"
+        for _ in range(2):
+            status, said = self.machine.root(words, START_SECONDS)
+            holder = _HOLDER.search(said)
+            if status == 0 and "ready" in said:
+                return
+            if holder is None or holder[1] == "busy" or not holder[2]:
+                break
+            say(f"{self.machine.name}: the agent of a run that is gone gives way")
+            self._root(CLEAN.replace("HOME", holder[2]))
+        if holder is not None:
+            raise InfraError(f"{self.machine.name}: another run has this machine", hint="wait for its end")
+        raise InfraError(f"{self.machine.name}: the agent does not start: {said.strip()[-300:]}")
+
+    def _dial(self) -> Stream:
+        """A way to the agent. PortClosed: it is gone, or the machine is."""
+        deadline = time.monotonic() + self.machine.back_seconds
+        while True:
+            facts = self.machine.again(max(1.0, deadline - time.monotonic()), lambda: self._ended)
+            if facts is None:
+                raise PortClosed(f"{self.machine.name} does not answer")
+            if facts.boot_id != self.facts.boot_id:
+                self._anew = facts
+                raise PortClosed(f"{self.machine.name} has booted anew")
+            with suppress(InfraError):
+                self._heard = time.monotonic()
+                command = f"{facts.root}python3 -s -m harness.guest.relay {self.home}"
+                return self.machine.connection.start(f"cd {self.home} && exec {command}")
+            if time.monotonic() > deadline:
+                raise PortClosed(f"{self.machine.name} takes no command")
 
     def hello(self) -> None:
         """Wait for the agent."""
         if self.agent.receive(HELLO_SECONDS, "the agent's hello").get("event") != "hello":
-            raise InfraError(f"{self.reach.name}: another run has this machine", hint="wait for its end")
+            raise InfraError(f"{self.machine.name}: the agent did not say hello")
+
+    def guard(self, modules: Sequence[Path]) -> None:
+        """From now on the agent's keeper feeds the watchdog whose driver this is, with what it needs. One that does not
+        load is said, and costs only this net."""
+        entries = []
+        for path in modules:
+            self.agent.put(f"{self.home}/modules/{path.name}", path.read_bytes())
+            entries.append({"path": f"modules/{path.name}", "params": ""})
+        try:
+            self.agent.command("load", 60.0, modules=entries)
+            self.agent.put(f"{self.home}/watchdog", str(WATCHDOG_SECONDS).encode())
+        except AgentRefused as error:
+            say(f"{self.machine.name}: nobody feeds its watchdog: {error.message}")
 
     def load_driver(self, timeout: float) -> str:
         """Unload the driver that is there, load ours and what it needs: amdxdna's build-id."""
@@ -94,7 +151,7 @@ class SshSession:
         except AgentRefused as error:
             if any(number in error.message for number in REFUSED_BY_MACHINE):
                 raise InfraError(
-                    f"{self.reach.name} allows no module of ours: {error.message}",
+                    f"{self.machine.name} allows no module of ours: {error.message}",
                     hint="switch off lockdown and module signatures there",
                 ) from error
             raise SessionLost(Lost(False, f"the driver does not load: {error.message}", self._dmesg())) from error
@@ -113,7 +170,7 @@ class SshSession:
             raise SessionLost(replace(gone.lost, ours=True)) from gone
         if status != 0:
             raise InfraError(
-                f"{self.reach.name}: {module} is loaded and does not go: {said.strip() or f'status {status}'}",
+                f"{self.machine.name}: {module} is loaded and does not go: {said.strip() or f'status {status}'}",
                 hint="end what uses the NPU there, or boot it anew",
             )
 
@@ -123,33 +180,34 @@ class SshSession:
         status, found = self.agent.run(["python3", "-s", "-c", GENERATION])
         wanted = self.payload.variant.npu
         if status == 0 and found.strip() != wanted:
-            raise UsageError(f"{self.reach.name} has an {found.strip()}, not an {wanted}", hint="say so with --npu")
+            raise UsageError(f"{self.machine.name} has an {found.strip()}, not an {wanted}", hint="say so with --npu")
 
     def alive(self) -> bool:
-        self._look_at_log()
-        return self.connection.alive() and not self._channel.closed
+        """Asked while the agent is silent. A connection that was cut without a word is closed here, and taken up again
+        by who reads from it."""
+        if not self._ended and time.monotonic() - self._heard > PING_SECONDS:
+            self.machine.answers()
+            self._heard = time.monotonic()
+        return not self._ended
 
     def mark(self) -> None:
-        self._look_at_log()
-
-    def _look_at_log(self) -> None:
-        """Keep what the agent printed. It shares the channel's window: unread, it would block the port."""
-        with (self.folder / "agent.log").open("ab") as log:
-            while self._channel.recv_stderr_ready() and (piece := self._channel.recv_stderr(1 << 15)):
-                log.write(piece)
+        self.evidence.mark_console()
 
     def lost(self, waited: str) -> SessionLost:
         """A new connection tells: another boot is the kernel's doing, as is a task of ours that it does not let go, or
         an oops. All else, and a machine that stays away, nobody knows."""
-        self._look_at_log()
-        name = self.reach.name
-        facts = None if self._ended else self._again()
+        self.was_lost = True
+        name, seconds = self.machine.name, self.machine.back_seconds
+        facts = None if self._ended else self._anew or self.machine.again(seconds, lambda: self._ended)
         if facts is None:
-            why = "ended by us" if self._ended else f"{name} did not come back within {RETURN_SECONDS:.0f} s"
+            why = "ended by us" if self._ended else f"{name} did not come back within {seconds:.0f} s"
             return SessionLost(Lost(True, f"{waited}; {why}: nobody knows what its kernel did", self.console()))
         if facts.boot_id != self.facts.boot_id:
             self.home = ""
-            return SessionLost(Lost(False, f"{waited}; {name} has booted anew since", self.console()))
+            left = self.evidence.collect(self.folder)
+            console = self.evidence.said() or left or self.console()
+            tail = "\n".join((left or console).splitlines()[-LOG_LINES:])
+            return SessionLost(Lost(False, f"{waited}; {name} has booted anew since\n{tail}", console))
         console = self._dmesg()
         if facts.oopsed:
             return SessionLost(Lost(False, f"{waited}; the kernel of {name} died in part", console))
@@ -160,28 +218,19 @@ class SshSession:
         return SessionLost(Lost(True, f"{waited}; the kernel of {name} runs on{said}", console))
 
     def _agent_said(self) -> str:
-        lines = (self.folder / "agent.log").read_text(errors="replace").splitlines()
+        self._fetch_log()
+        path = self.folder / "agent.log"
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         return lines[-1] if lines else ""
 
-    def _again(self) -> Facts | None:
-        """A fresh connection, and what the machine says now; None when there is none in time."""
-        deadline = time.monotonic() + RETURN_SECONDS
-        self.connection.close()
-        while time.monotonic() < deadline and not self._ended:
-            try:
-                self.connection = connect(self.reach, self.connection.guard)
-                return read(self.connection.run(PROBE, PROBE_SECONDS)[1])
-            except UsageError:  # a key that changed meanwhile: it may be another machine
-                return None
-            except InfraError:
-                time.sleep(RETRY_SECONDS)
-        return None
+    def _fetch_log(self) -> None:
+        for name, data in self.machine.fetch(f"{self.home}/agent.log {self.home}/suite.log").items():
+            (self.folder / name.rpartition("/")[2]).write_bytes(data)
 
     def _root(self, script: str) -> str:
         """A script's output as root; nothing when the machine does not answer."""
-        words = script.replace("HOME", self.home).replace("'", "'\\''")
-        with suppress(InfraError):
-            return self.connection.run(f"{self.facts.root}sh -c '{words}'", CLEAN_SECONDS)[1]
+        with suppress(HarnessError):
+            return self.machine.root(script.replace("HOME", self.home), CLEAN_SECONDS)[1]
         return ""
 
     def _dmesg(self) -> str:
@@ -193,17 +242,17 @@ class SshSession:
 
     def end(self) -> None:
         self._ended = True
-        self.connection.close()
+        self.machine.hang_up()
 
     def close(self) -> None:
         """End the agent and leave nothing of ours but the driver."""
         with suppress(HarnessError, SessionLost):
-            if not self._ended and self.alive():
+            if not self._ended and self.home:
                 self.agent.command("poweroff", CLEAN_SECONDS)
-        self._look_at_log()
         if self.home:
+            with suppress(HarnessError):
+                self._fetch_log()
             self._root(CLEAN)
-        self.connection.close()
 
     def run(self, argv: Sequence[str], timeout: float = 60.0) -> tuple[int, str]:
         return self.agent.run(argv, timeout)
@@ -217,7 +266,9 @@ class SshSession:
     def suite(self, request: SuiteRequest) -> Iterator[Event]:
         """Run tests; yields every event. A suite that an oops killed is lost, not an error."""
         try:
-            yield from self.agent.suite(request)
+            for event in self.agent.suite(request):
+                self._heard = time.monotonic()
+                yield event
         except InfraError as error:
             lost = self.lost(error.message)
             if not lost.lost.ours:
@@ -229,7 +280,7 @@ class SshSession:
 
     def answer(self, question: Event) -> dict[str, Any]:
         """Fixtures skip before they ask."""
-        return {"error": f"{self.reach.name} has no emulated NPU to ask {question.get('what')!r}"}
+        return {"error": f"{self.machine.name} has no emulated NPU to ask {question.get('what')!r}"}
 
     def outside(self, event: Event) -> Mapping[str, int]:
         """A real NPU shows nothing."""
@@ -243,8 +294,8 @@ class SshSession:
         return []
 
     def console(self) -> str:
-        """The kernel's messages of the last contact."""
-        return "\n".join(self._messages)
+        """The console since its mark, or without one the kernel's messages of the last contact."""
+        return self.evidence.said() or "\n".join(self._messages)
 
     def capabilities(self) -> frozenset[str]:
         return frozenset({"root"})
@@ -253,58 +304,3 @@ class SshSession:
 def _module(file: str) -> str:
     """A module's name in the kernel, from its file's."""
     return file.partition(".")[0].replace("-", "_")
-
-
-class SshGuests:
-    """Opens sessions on one machine, one at a time. There is nothing to restore. ``guard`` sees each command."""
-
-    def __init__(self, target: str, payload: Payload, guard: Guard) -> None:
-        if payload.variant.address_mode is AddressMode.CARVEOUT:
-            raise UsageError(
-                "carveout needs memory that the kernel was booted without", hint="on --target ssh use sva or force-iova"
-            )
-        self.payload = payload
-        self.reach = reach(target)
-        self._guard = guard
-        self._live: list[SshSession] = []
-
-    fresh = False
-
-    def has(self, start: Start) -> bool:
-        return start is Start.COLD
-
-    @contextmanager
-    def open(self, folder: Path, start: Start) -> Iterator[SshSession]:
-        """A session whose agent waits. UsageError: host key or login; InfraError: the machine is not there, or not
-        fit."""
-        folder.mkdir(parents=True, exist_ok=True)
-        connection = connect(self.reach, self._guard)
-        try:
-            facts = read(connection.run(PROBE, PROBE_SECONDS)[1])
-            if wrong := unfit(facts, self.payload.module.kernel.release):
-                raise InfraError(f"{self.reach.name} {wrong[0]}", hint=wrong[1])
-            session = SshSession(self.reach, connection, facts, self.payload, folder)
-        except BaseException:
-            connection.close()
-            raise
-        self._live.append(session)
-        try:
-            session.hello()
-            yield session
-        finally:
-            self._live.remove(session)
-            session.close()
-
-    def end(self) -> None:
-        """End the session that runs, from any thread."""
-        for session in list(self._live):
-            session.end()
-
-    def make_kernel(self, folder: Path) -> None:
-        raise InfraError(f"{self.reach.name} cannot be saved")
-
-    def save_driver(self, session: object) -> None:
-        raise InfraError(f"{self.reach.name} cannot be saved")
-
-    def discard(self, start: Start) -> None:
-        """There is nothing to throw away."""

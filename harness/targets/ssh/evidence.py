@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a machine that died left behind, and what its console said: by mark, since nothing older is ours to show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from harness.errors import InfraError
+from harness.formats.pstore import FOLDERS, PATTERNS, crash_text
+from harness.targets.ssh.machine import Machine
+
+MOST_FILES = 60
+
+
+class Console(Protocol):
+    """A machine's console, as text since a mark."""
+
+    def mark(self) -> None: ...
+
+    def since_mark(self) -> str: ...
+
+
+class Evidence:
+    """Of one machine; ``console`` None: nobody listens to it."""
+
+    def __init__(self, machine: Machine, console: Console | None = None) -> None:
+        self.machine = machine
+        self.console = console
+        self._old: frozenset[str] = frozenset()
+
+    def mark(self) -> None:
+        """What is there now is not ours. InfraError leaves the old mark."""
+        with suppress(InfraError):
+            self._old = frozenset(self._names())
+        self.mark_console()
+
+    def mark_console(self) -> None:
+        if self.console is not None:
+            self.console.mark()
+
+    def collect(self, folder: Path) -> str:
+        """What came since the mark: kept in ``folder``/crash, removed from pstore, which is small and would be full
+        after a few crashes; returned as text of the crash. The machine must answer."""
+        files: Mapping[str, bytes] = {}
+        with suppress(InfraError):
+            new = [name for name in self._names() if name not in self._old][:MOST_FILES]
+            files = self.machine.fetch(" ".join(map(_quoted, new))) if new else {}
+            for name, data in files.items():
+                place = folder / "crash" / name.lstrip("/").replace("/", "_")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(data)
+            clear = [_quoted(name) for name in files if name.startswith(FOLDERS[0])]
+            if clear:
+                self.machine.root(f"rm -f -- {' '.join(clear)}", 60.0)
+        return crash_text(files)
+
+    def said(self) -> str:
+        """The console since its mark."""
+        return self.console.since_mark() if self.console is not None else ""
+
+    def _names(self) -> list[str]:
+        script = f'for f in {PATTERNS}; do [ -f "$f" ] && echo "$f"; done; :'
+        return self.machine.root(script, 60.0)[1].splitlines()
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"

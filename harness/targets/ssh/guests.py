@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Opens sessions on one machine, one at a time: in the kernel that a lane wants, which is booted where it does not run
+yet. There is nothing to restore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from harness.errors import HarnessError, InfraError, UsageError
+from harness.formats.machine_facts import Facts, unfit
+from harness.host.payload import Payload
+from harness.model.session import Start
+from harness.model.variant import AddressMode
+from harness.targets.ssh.boots import Boots
+from harness.targets.ssh.evidence import Evidence
+from harness.targets.ssh.kernels import watchdog_modules
+from harness.targets.ssh.machine import Machine
+from harness.targets.ssh.session import SshSession
+from harness.targets.ssh.upkeep import Upkeep
+
+
+class SshLab:
+    """One machine and what a run does with it. ``boots`` None: it runs the right kernel already, and nothing is
+    installed or booted. Inside, it is ours; at the end it is in its own kernel again, and clean."""
+
+    def __init__(self, machine: Machine, evidence: Evidence, boots: Boots | None) -> None:
+        self.machine = machine
+        self.evidence = evidence
+        self.boots = boots
+        self.upkeep = Upkeep(machine)
+        self.spoiled = ""
+        """The boot in which a session was lost: its kernel is not asked again."""
+
+    def ready(self, payload: Payload, folder: Path) -> Facts:
+        """The machine in the payload's kernel. UsageError: host key or login; InfraError: the machine is not there, or
+        not fit; SessionLost: the kernel does not come up."""
+        wanted = payload.module.kernel
+        facts = self.machine.ask()
+        self.upkeep.first()
+        worn = facts.worn or facts.boot_id == self.spoiled
+        if self.boots is not None and (facts.release != wanted.release or worn):
+            facts = self.boots.into(wanted, folder)
+        if wrong := unfit(facts, wanted.release):
+            raise InfraError(f"{self.machine.name} {wrong[0]}", hint=wrong[1])
+        return facts
+
+    def guard(self, session: SshSession, payload: Payload) -> None:
+        """Have the watchdog fed that we armed for this boot."""
+        if self.boots is not None and self.boots.watchdog and self.boots.booted == session.facts.boot_id:
+            session.guard(watchdog_modules(payload.module.kernel, self.boots.watchdog))
+
+    def close(self) -> None:
+        """The run is over."""
+        boots = self.boots
+        if boots is not None and boots.booted and not boots.rules.leave:
+            try:
+                self.machine.ended = False
+                boots.home()
+            except HarnessError as error:
+                self.machine.note(f"{self.machine.name} was left in a kernel under test: {error.message}")
+        with suppress(HarnessError):
+            self.upkeep.last()
+        self.machine.end()
+
+
+class SshGuests:
+    """The sessions of one driver on ``lab``."""
+
+    def __init__(self, lab: SshLab, payload: Payload) -> None:
+        if payload.variant.address_mode is AddressMode.CARVEOUT:
+            raise UsageError(
+                "carveout needs memory that the kernel was booted without", hint="on --target ssh use sva or force-iova"
+            )
+        self.lab = lab
+        self.payload = payload
+        self._live: list[SshSession] = []
+
+    fresh = False
+
+    def has(self, start: Start) -> bool:
+        return start is Start.COLD
+
+    @contextmanager
+    def open(self, folder: Path, start: Start) -> Iterator[SshSession]:
+        """A session whose agent waits. Errors as of :meth:`SshLab.ready`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = self.lab.ready(self.payload, folder)
+        session = SshSession(self.lab.machine, facts, self.payload, self.lab.evidence, folder)
+        self._live.append(session)
+        try:
+            session.hello()
+            self.lab.guard(session, self.payload)
+            yield session
+        finally:
+            self._live.remove(session)
+            session.close()
+            if session.was_lost:
+                self.lab.spoiled = facts.boot_id
+
+    def end(self) -> None:
+        """End the session that runs, or its boot, from any thread."""
+        for session in list(self._live):
+            session.end()
+        self.lab.machine.end()
+
+    def make_kernel(self, folder: Path) -> None:
+        raise InfraError(f"{self.lab.machine.name} cannot be saved")
+
+    def save_driver(self, session: object) -> None:
+        raise InfraError(f"{self.lab.machine.name} cannot be saved")
+
+    def discard(self, start: Start) -> None:
+        """There is nothing to throw away."""

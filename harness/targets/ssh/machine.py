@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One machine behind ssh, for a whole run: the connection that stands now, and what the machine says of itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from harness.errors import InfraError, UsageError
+from harness.formats import lab_host
+from harness.formats.machine_facts import PROBE, Facts, read
+from harness.host.ssh import Connection, Guard, connect
+from harness.host.ssh_config import Reach
+from harness.model.lab_host import LabHost
+
+PROBE_SECONDS = 60.0
+RETRY_SECONDS = 2.0
+SEND_SECONDS = 600.0
+
+
+class Machine:
+    """Reached by ``reach``. ``back_seconds``: how long one that went away may take to answer again, firmware and all.
+    ``guard`` sees each command. ``note`` tells the report what a reader should know of the machine."""
+
+    def __init__(self, reach: Reach, guard: Guard, back_seconds: float, note: Callable[[str], None]) -> None:
+        self.reach = reach
+        self._guard = guard
+        self.name = reach.name
+        self.back_seconds = back_seconds
+        self.note = note
+        self.ended = False
+        self._connection: Connection | None = None
+        self.facts: Facts | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """The one that stands, or a new one. UsageError: host key or login; InfraError: nobody answers."""
+        if self._connection is None or not self._connection.alive():
+            self.hang_up()
+            self._connection = connect(self.reach, self._guard)
+        return self._connection
+
+    def ask(self) -> Facts:
+        """What the machine says now. Errors as of :attr:`connection`."""
+        self.facts = read(self.connection.run(PROBE, PROBE_SECONDS)[1])
+        return self.facts
+
+    def again(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> Facts | None:
+        """A fresh connection, and what the machine says now; None when there is none in time."""
+        deadline = time.monotonic() + seconds
+        self.hang_up()
+        while not self.ended and not unless():
+            try:
+                return self.ask()
+            except UsageError:  # a key that changed meanwhile: it may be another machine
+                return None
+            except InfraError:
+                self.hang_up()
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(RETRY_SECONDS)
+        return None
+
+    def host(self) -> LabHost:
+        """How it boots. InfraError."""
+        status, output = self.root(lab_host.PROBE, PROBE_SECONDS)
+        found = lab_host.read(output)
+        if status != 0 or not found.release:
+            raise InfraError(f"{self.name} does not say how it boots: {output.strip()[-300:]}")
+        return found
+
+    def root(self, script: str, seconds: float, stdin: bytes = b"") -> tuple[int, str]:
+        """Run a sh script as root: status and output. InfraError."""
+        facts = self.facts or self.ask()
+        if facts.root is None:
+            raise InfraError(f"{self.name} lets this user do nothing as root", hint="allow sudo without a password")
+        quoted = script.replace("'", "'\\''")
+        return self.connection.run(f"{facts.root}sh -c '{quoted}'", seconds, stdin)
+
+    def do(self, what: str, script: str, seconds: float = 60.0, stdin: bytes = b"") -> str:
+        """The same, but a script that says no is an InfraError that says ``what`` it was for."""
+        status, output = self.root(script, seconds, stdin)
+        if status != 0:
+            raise InfraError(f"{self.name}: {what}: {output.strip()[-300:] or f'status {status}'}")
+        return output
+
+    def send(self, path: Path, name: str) -> None:
+        """Put a file there whole or not at all, and only if it is not there yet."""
+        data = path.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        check = f"echo '{digest}  {name}' | sha256sum -c --status"
+        if self.root(check, SEND_SECONDS)[0] == 0:
+            return
+        part, folder = f"{name}.part", name.rpartition("/")[0]
+        script = f"mkdir -p {folder} && cat > {part} && echo '{digest}  {part}' | sha256sum -c --status"
+        self.do(f"sending {name}", f"{script} && sync {part} && mv {part} {name}", SEND_SECONDS, data)
+
+    def fetch(self, names: str, most_kib: int = 512) -> dict[str, bytes]:
+        """Files there by name, as far as they can be read; ``names`` are sh's patterns."""
+        script = f'for f in {names}; do [ -f "$f" ] && echo "$f $(head -c {most_kib}k "$f" | base64 -w 0)"; done; :'
+        found: dict[str, bytes] = {}
+        with suppress(InfraError):
+            for line in self.root(script, PROBE_SECONDS)[1].splitlines():
+                name, _, text = line.rpartition(" ")
+                with suppress(ValueError):
+                    found[name] = base64.b64decode(text, validate=True)
+        return found
+
+    def answers(self) -> bool:
+        """Whether the connection carries anything, which one that was cut silently does not."""
+        try:
+            return self.connection.run("echo yes", 10.0)[1].strip() == "yes"
+        except (InfraError, UsageError):
+            self.hang_up()
+            return False
+
+    def hang_up(self) -> None:
+        """Close the connection; who reads from one of its channels finds its end."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def end(self) -> None:
+        """From any thread: nobody waits for it any more."""
+        self.ended = True
+        self.hang_up()

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The ways into a kernel once, done on the machine. Each is checked before the machine leaves: what is not sure to be
+forgotten again is not tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from harness.errors import InfraError
+from harness.formats import grub
+from harness.model.boot_way import BootWay
+from harness.model.lab_host import LabHost
+from harness.targets.ssh.kernels import There
+from harness.targets.ssh.machine import Machine
+
+PATHS = "export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin\n"
+LOAD_SECONDS = 180.0
+ONE_SHOT = "/sys/firmware/efi/efivars/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+"""systemd's boot loader interface: https://systemd.io/BOOT_LOADER_INTERFACE"""
+LEAVE = "(sleep 1; %s) </dev/null >/dev/null 2>&1 & :"
+"""Behind the back of our connection, which does not outlive it."""
+
+
+def prepare(machine: Machine, host: LabHost, way: BootWay, there: There, line: str) -> str:
+    """Make the machine ready to boot this kernel once: the command that leaves. InfraError."""
+    return WAYS[way](machine, host, there, line)
+
+
+def leave(machine: Machine, command: str) -> None:
+    """Go. An answer that does not come any more is none of our business."""
+    machine.do("leaving its kernel", LEAVE % command)
+
+
+def reboot(host: LabHost) -> str:
+    """Into what the machine boots by default."""
+    return "systemctl reboot" if host.systemd else "reboot"
+
+
+def _kexec(machine: Machine, host: LabHost, there: There, line: str) -> str:
+    """kexec_file_load, or the older call where the kernel has not got it."""
+    initrd = f"--initrd={there.initrd} " if there.initrd else ""
+    words = f"-l {there.image} {initrd}--command-line={_quoted(line)}"
+    machine.do("loading it by kexec", f"{PATHS}kexec -s {words} || kexec -c {words}", LOAD_SECONDS)
+    if machine.do("asking kexec", "cat /sys/kernel/kexec_loaded").strip() != "1":
+        raise InfraError(f"{machine.name}: kexec says it has loaded the kernel, and its own kernel says it has not")
+    return "systemctl kexec" if host.systemd else "sync; kexec -e"
+
+
+def _grub(machine: Machine, host: LabHost, there: There, line: str) -> str:
+    """An entry in custom.cfg, and grubenv's next_entry, which GRUB forgets before it boots it."""
+    assert host.grub is not None
+    found = host.grub
+    entry = grub.Entry(there.release, line, there.image, there.initrd, found.mount, found.uuid)
+    custom = f"{found.folder}/custom.cfg"
+    old = machine.do("reading custom.cfg", f"cat {custom} 2>/dev/null || :")
+    new = grub.with_entries(old, [entry])
+    machine.do("writing custom.cfg", f"cat > {custom}.part && sync && mv {custom}.part {custom}", 60.0, new.encode())
+    machine.do("choosing its entry", f"{PATHS}{found.reboot} {entry.id} && sync")
+    editenv = found.reboot.replace("reboot", "editenv")
+    said = machine.do("reading grubenv", f"{PATHS}{editenv} {found.folder}/grubenv list")
+    if grub.next_entry(said) != entry.id:
+        raise InfraError(f"{machine.name}: {found.reboot} did not set next_entry: {said.strip()!r}")
+    return reboot(host)
+
+
+def _systemd_boot(machine: Machine, host: LabHost, there: There, line: str) -> str:
+    """A Type #1 entry beside the others, and bootctl's one-shot variable."""
+    top = host.boot_partition
+    folder, name = f"{top}/xdna-harness", f"xdna-{there.release}.conf"
+    files = [there.image, *([there.initrd] if there.initrd else [])]
+    # The partition is small, and only what boots next must be there.
+    copies = "; ".join(f"cp {file} {folder}/" for file in files)
+    machine.do(
+        "copying it to the boot partition", f"set -e; rm -rf {folder}; mkdir -p {folder}; {copies}", LOAD_SECONDS
+    )
+    base = [f"title {there.release}", f"linux /xdna-harness/{there.image.rpartition('/')[2]}"]
+    base += [f"initrd /xdna-harness/{there.initrd.rpartition('/')[2]}"] if there.initrd else []
+    text = "\n".join([*base, f"options {line}", ""])
+    entries = f"{top}/loader/entries"
+    script = f"set -e; rm -f {entries}/xdna-*.conf; cat > {entries}/{name}; sync; {PATHS}bootctl set-oneshot {name}"
+    machine.do("choosing its entry", script, 60.0, text.encode())
+    machine.do("reading the one-shot variable", f"test -s {ONE_SHOT}")
+    return reboot(host)
+
+
+Way = Callable[[Machine, LabHost, There, str], str]
+WAYS: Mapping[BootWay, Way] = {BootWay.KEXEC: _kexec, BootWay.GRUB: _grub, BootWay.SYSTEMD_BOOT: _systemd_boot}
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-only
+from __future__ import annotations
+
+from harness.formats.pstore import crash_text, read_part
+
+LAST = b"Panic#2 Part1\n<0>[   61.2] Kernel panic - not syncing: planted\n<0>[   61.3] ---[ end Kernel panic ]---\n"
+BEFORE = b"Panic#2 Part2\n<6>[   60.9] amdxdna: here\n<4>[   61.1] last but one"
+
+
+def test_parts_come_from_the_oldest_to_the_last_words() -> None:
+    files = {
+        "/sys/fs/pstore/dmesg-erst-2": LAST,
+        "/sys/fs/pstore/dmesg-erst-1": BEFORE,
+        "/sys/fs/pstore/console-1": b"x",
+    }
+    assert crash_text(files) == (
+        "[   60.9] amdxdna: here\n[   61.1] last but one\n"
+        "[   61.2] Kernel panic - not syncing: planted\n[   61.3] ---[ end Kernel panic ]---\n"
+    )
+
+
+def test_an_oops_comes_before_the_panic_that_it_led_to() -> None:
+    oops = b"Oops#1 Part1\n<1>[   60.0] BUG: kernel NULL pointer dereference\n"
+    text = crash_text({"a/dmesg-efi-9": LAST, "a/dmesg-efi-3": oops})
+    assert text.index("NULL pointer") < text.index("Kernel panic")
+
+
+def test_what_systemd_or_kdump_kept_whole_is_enough() -> None:
+    whole = b"<6>[    0.0] Linux version\n<0>[    9.1] Kernel panic\n"
+    assert crash_text({"/var/crash/2026/dmesg.2026": whole, "/sys/fs/pstore/dmesg-efi-1": LAST}) == (
+        "[    0.0] Linux version\n[    9.1] Kernel panic\n"
+    )
+
+
+def test_nothing_was_left() -> None:
+    assert crash_text({}) == ""
+
+
+def test_hostile_text_is_only_text() -> None:
+    assert read_part("Panic#x Part\n\xff").text == "Panic#x Part\n\xff"
+    assert "\0" not in crash_text({"dmesg-1": b"\xff\0\0<3>[1] a\n"})
