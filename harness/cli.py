@@ -56,6 +56,7 @@ def cli() -> None:
     type=click.Choice(["auto", "kexec", "grub", "systemd-boot", "never"]),
     help="on ssh:HOST: the way into a kernel once, or never: it runs there already  [auto]",
 )
+@click.option("--boot-seconds", type=float, help="how long a kernel may take until it answers  [90; on ssh:HOST 300]")
 @click.option("--boot-parameters", metavar="WORDS", help="on ssh:HOST: more for the kernel's command line")
 @click.option("--leave", is_flag=True, default=None, help="on ssh:HOST: leave it in the last kernel under test")
 @click.option(

@@ -55,10 +55,22 @@ def read(output: str) -> Facts:
     )
 
 
-def unfit(facts: Facts, release: str) -> tuple[str, str] | None:
-    """Why the suite cannot run there on this kernel, and what to do; None when it can."""
+def unusable(facts: Facts) -> tuple[str, str] | None:
+    """Why nothing of ours can run there, whatever its kernel, and what to do; None when it can."""
     if not facts.release or not facts.boot_id:
         return "does not say what it runs", "it must be a Linux machine with a POSIX shell"
+    if facts.python < OLDEST_PYTHON or not facts.pytest:
+        oldest = ".".join(map(str, OLDEST_PYTHON))
+        return f"has no Python {oldest} with pytest", "install python3 and python3-pytest there"
+    if facts.root is None:
+        return "lets this user load no driver", "log in as root, or allow sudo without a password"
+    return None
+
+
+def unfit(facts: Facts, release: str) -> tuple[str, str] | None:
+    """Why the suite cannot run there on this kernel, and what to do; None when it can."""
+    if wrong := unusable(facts):
+        return wrong
     if facts.release != release:
         return (
             f"runs {facts.release}, not {release}",
@@ -66,9 +78,4 @@ def unfit(facts: Facts, release: str) -> tuple[str, str] | None:
         )
     if facts.oopsed:
         return "has a kernel that died in part (an oops or BUG)", "boot it anew"
-    if facts.python < OLDEST_PYTHON or not facts.pytest:
-        oldest = ".".join(map(str, OLDEST_PYTHON))
-        return f"has no Python {oldest} with pytest", "install python3 and python3-pytest there"
-    if facts.root is None:
-        return "lets this user load no driver", "log in as root, or allow sudo without a password"
     return None

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.errors import HarnessError, InfraError, UsageError
-from harness.formats.machine_facts import Facts, unfit
+from harness.formats.machine_facts import Facts, unfit, unusable
 from harness.host.payload import Payload
 from harness.model.session import Start
 from harness.model.variant import AddressMode
@@ -38,6 +38,8 @@ class SshLab:
         not fit; SessionLost: the kernel does not come up."""
         wanted = payload.module.kernel
         facts = self.machine.ask()
+        if wrong := unusable(facts):
+            raise InfraError(f"{self.machine.name} {wrong[0]}", hint=wrong[1])
         self.upkeep.first()
         worn = facts.worn or facts.boot_id == self.spoiled
         if self.boots is not None and (facts.release != wanted.release or worn):
