@@ -40,7 +40,14 @@ class Database:
             except (OSError, sqlite3.Error) as error:
                 raise InfraError(f"cannot make {self.name}: {error}", hint="name another place") from error
         for table in tables:
-            self.change(f"CREATE TABLE IF NOT EXISTS {table}")
+            self._make(f"CREATE TABLE IF NOT EXISTS {table}")
+
+    def _make(self, statement: str) -> None:
+        """PostgreSQL refuses one of two who make the same table at once; then it is there."""
+        try:
+            self.change(statement)
+        except InfraError:
+            self.change(statement)
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What a query finds."""

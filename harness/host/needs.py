@@ -82,6 +82,7 @@ NEEDS: dict[Purpose, tuple[Need, ...]] = {
         Need("libsearch-xapian-perl", "Search::Xapian"),
         Need("libplack-perl", "Plack::Util"),
         Need("mandoc", "mandoc"),  # the man page
+        Need("postgresql", "psql"),  # leases of a lab
         Need("systemd", "systemd-analyze"),  # docs/ci
         Need("chromium-headless-shell", "chromium-headless-shell"),  # looks at the page
     ),
