@@ -49,7 +49,11 @@ def cli() -> None:
     help="applied to SRC to make the base tree, for a kernel that carries the series",
 )
 @click.option("--base", metavar="SRC", help="the base lane is another kernel")
-@click.option("--target", metavar="TARGET", help="emulated, or ssh:HOST, where the kernels are booted  [emulated]")
+@click.option(
+    "--target",
+    metavar="TARGET",
+    help="emulated, ssh:HOST, where the kernels are booted, or passthrough:PCI-ADDRESS  [emulated]",
+)
 @click.option("--wait-seconds", metavar="N", type=float, help="how long for a machine that others have  [3600]")
 @click.option(
     "--boot",
@@ -224,14 +228,17 @@ def shell(**options: Any) -> None:
 
 @cli.command()
 @click.option("--install", is_flag=True, help="install what is missing (as root)")
+@click.option("--repair", is_flag=True, help="give back devices that a killed run had passed through to its guest")
 @click.option("--tests", is_flag=True, help="also what the project's own tests need")
 @click.option("--benchmarks", is_flag=True, help="also what the benchmarks compare with")
 @click.option("--review", is_flag=True, help="also the static checkers that a review asks")
 @_JSON
-def doctor(install: bool, tests: bool, benchmarks: bool, review: bool, as_json: bool) -> None:
+def doctor(install: bool, repair: bool, tests: bool, benchmarks: bool, review: bool, as_json: bool) -> None:
     """Say what this machine can do, and what is missing."""
-    from harness.doctor import examine
+    from harness.doctor import examine, give_back_all
 
+    if repair:
+        give_back_all()
     sys.exit(examine(install=install, tests=tests, benchmarks=benchmarks, review=review, as_json=as_json))
 
 

@@ -10,13 +10,23 @@ import click
 from harness.errors import HarnessError
 from harness.host import needs
 from harness.host.accel import measure
+from harness.host.loan import Loans
 from harness.host.qemu import find_qemu
 from harness.host.sandbox import Sandbox
 from harness.host.store import Store
+from harness.log import step
 
 GOOD, MISSING = 0, 3
 MIN_FREE_GB = 12
 """A source with its trees, a plain and a debug build folder, images and QEMU."""
+
+
+def give_back_all() -> None:
+    """Give back every device that a run lent to a guest and, killed, did not give back. InfraError: one does not go."""
+    loans = Loans()
+    for loan in loans.left():
+        with step(f"giving {loan.address} back to {loan.driver or 'no driver'}, lent by {loan.holder}"):
+            loans.give_back(loan)
 
 
 def examine(install: bool, tests: bool, benchmarks: bool = False, review: bool = False, as_json: bool = False) -> int:
@@ -42,6 +52,10 @@ def examine(install: bool, tests: bool, benchmarks: bool = False, review: bool =
     )
     free = store.free_bytes() / 1e9
     tell("disk", f"{free:.0f} GB free for the cache in {store.root}", bad=free < MIN_FREE_GB)
+    for loan in Loans().left():
+        tell(
+            "passthrough", f"{loan.address} was not given back by {loan.holder}: xdna-harness doctor --repair", bad=True
+        )
     emulator_works = not lacking and _emulator(store, tell)
     tell.end()
     return GOOD if emulator_works and not lacking else MISSING

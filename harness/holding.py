@@ -12,8 +12,10 @@ from harness.errors import InfraError, UsageError
 from harness.host.database import Database
 from harness.host.health import TABLE as HEALTH
 from harness.host.health import HealthRecord
+from harness.host.holder import this_process
 from harness.host.leases import TABLE as LEASES
 from harness.host.leases import Lease, LeaseLost, Leases, default_url
+from harness.host.pci import full_address
 from harness.host.remote import Remote
 from harness.host.ssh_config import PORT, Reach, reach
 from harness.job import Job
@@ -66,6 +68,15 @@ def held(job: Job, run: str, stop: Callable[[], None]) -> Iterator[Lease]:
         finally:
             with suppress(LeaseLost, UsageError):  # then it is not ours to say
                 repair(machine, hands, record, run)
+
+
+@contextmanager
+def lent(job: Job, run: str, stop: Callable[[], None]) -> Iterator[Lease]:
+    """Have the job's PCI device of this host. InfraError: others have it for too long."""
+    leases, _ = tables()
+    with leases.hold(f"{this_process(run).host} {full_address(job.lent)}", run, job.wait_seconds) as lease:
+        lease.on_lost = stop
+        yield lease
 
 
 def mend(target: str, run: str) -> tuple[str, Outcome]:

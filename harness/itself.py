@@ -26,7 +26,7 @@ Ask = Callable[[Job, Path], Report]
 
 def job_of(job: Job) -> Job:
     """The same kernel as base and as head, and nothing taken over from an earlier answer."""
-    if job.series or job.base or job.base_patch or job.machine:
+    if job.series or job.base or job.base_patch or job.real:
         raise UsageError("a kernel is compared with itself, without a series, on the emulated NPU", hint="mend the job")
     return job.model_copy(update={"base": job.kernel, "quick": True, "fresh": True, "twins": True})
 

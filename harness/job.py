@@ -36,6 +36,11 @@ class _Strict(BaseModel):
 MACHINE_SECONDS = 300.0
 """How long a machine of metal may take to boot: memory is trained for a minute before anything else happens."""
 
+TARGET = (
+    r"^(emulated|ssh:([A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9_][\w.:-]*"
+    r"|passthrough:([0-9A-Fa-f]{4}:)?[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])$"
+)
+
 
 class Job(_Strict):
     """One question about one series. Paths are as the user wrote them, relative to where he stands.
@@ -49,8 +54,8 @@ class Job(_Strict):
     ``coverage``: the head lane's driver counts its lines.
     ``kmemleak``: each group of tests runs once more and looks for memory that nobody points to (debug kernel).
     ``workers``: guests at a time, 0 for as many as cores and memory allow. ``target``: emulated,
-    or ssh:[USER@]HOST, a machine on which the kernels are installed and booted. ``kconfig``: fragments on top of what
-    the profile and the target ask for.
+    ssh:[USER@]HOST, a machine on which the kernels are installed and booted, or passthrough:PCI-ADDRESS, this host's
+    NPU in a guest. ``kconfig``: fragments on top of what the profile and the target ask for.
     On a machine: ``wait_seconds``: how long for it, while others have it. ``boot``: the way into a kernel once, or
     never: it runs the right one already. ``boot_parameters``: added to the kernel's command line. ``leave``: it stays
     in the last kernel under test. ``boot_seconds``: how long a kernel may take until it answers.
@@ -60,7 +65,7 @@ class Job(_Strict):
     series: str = ""
     base: str = ""
     base_patch: str = ""
-    target: str = Field(default="emulated", pattern=r"^(emulated|ssh:([A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9_][\w.:-]*)$")
+    target: str = Field(default="emulated", pattern=TARGET)
     npu: Literal["npu1", "npu4", "npu5", "npu6"] = "npu4"
     address_mode: AddressMode = AddressMode.SVA
     profile: Profile = Profile.PLAIN
@@ -100,25 +105,45 @@ class Job(_Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_machine(cls, data: Any) -> Any:
-        """A machine behind ssh is not restored, and has one NPU."""
-        if not isinstance(data, dict) or not str(data.get("target", "")).startswith("ssh:"):
+    def _one_npu(cls, data: Any) -> Any:
+        """A machine behind ssh and a lent NPU are not restored, and there is one of each."""
+        kind = str(data.get("target", "")).partition(":")[0] if isinstance(data, dict) else ""
+        if kind not in ("ssh", "passthrough"):
             return data
-        if data.get("coverage"):
+        if kind == "ssh" and data.get("coverage"):
             raise ValueError("coverage needs the emulated target")
-        data = {"start": "cold", "workers": 1, "boot_seconds": MACHINE_SECONDS, **data}
+        slow = {"boot_seconds": MACHINE_SECONDS} if kind == "ssh" else {}
+        data = {"start": "cold", "workers": 1, **slow, **data}
         if (data["start"], data["workers"]) != ("cold", 1):
-            raise ValueError("on a target behind ssh, start is cold and workers is 1")
+            raise ValueError(f"on the target {kind}, start is cold and workers is 1")
+        if kind == "passthrough" and data.setdefault("address_mode", AddressMode.CARVEOUT) != AddressMode.CARVEOUT:
+            raise ValueError(
+                "with passthrough the address mode is carveout: QEMU's IOMMUs pass neither PASIDs nor v2 tables on"
+            )
         return data
 
     @property
     def machine(self) -> str:
-        """[USER@]HOST behind ssh; empty for the emulated target."""
-        return self.target.removeprefix("ssh:") if self.target != "emulated" else ""
+        """[USER@]HOST behind ssh; empty for other targets."""
+        return self._named("ssh")
+
+    @property
+    def lent(self) -> str:
+        """The PCI address of this host's NPU; empty for other targets."""
+        return self._named("passthrough")
+
+    @property
+    def real(self) -> bool:
+        """Whether the answers are those of a machine or device that we did not make."""
+        return self.target != "emulated"
+
+    def _named(self, kind: str) -> str:
+        found, _, name = self.target.partition(":")
+        return name if found == kind else ""
 
     @property
     def variant(self) -> Variant:
-        target = "ssh" if self.machine else "emulated"
+        target = self.target.partition(":")[0]
         return Variant(target, self.npu, self.address_mode, self.profile, self.start)
 
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.guests import Guests
@@ -13,12 +14,15 @@ from harness.host.data import data_folder
 from harness.host.image import guest_image
 from harness.host.initrd import ivrs_initrd
 from harness.host.payload import Payload
+from harness.host.pci import full_address
 from harness.host.qemu import Qemu, find_qemu
 from harness.host.store import Store, hash_tree, key_of
 from harness.host.vm import Machine, Sockets
+from harness.job import Job
 from harness.model.kernel import Kernel, Module
 from harness.model.variant import Variant
 from harness.starts import SLOWER
+from harness.targets.passthrough import PassthroughGuests
 
 SLOWER_TO_BOOT = 3.0
 """How much longer a kernel as shipped may take to boot: 20 s were seen, against 4 s of one that is built for this."""
@@ -62,6 +66,12 @@ class Lab:
         hello_seconds *= SLOWER_TO_BOOT if module.kernel.initrd else 1.0
         machine = self.machine(module.kernel, variant)
         return Guests(store, machine, self.payload(module, variant), npu_code(), hello_seconds * factor, factor)
+
+    def lending(self, module: Module, job: Job, run: str, check: Callable[[], None]) -> PassthroughGuests:
+        """The guests of a driver on this host's NPU."""
+        machine = replace(self.machine(module.kernel, job.variant), lent=full_address(job.lent))
+        seconds = job.boot_seconds * SLOWER[module.kernel.profile]
+        return PassthroughGuests(machine, self.payload(module, job.variant), run, seconds, check)
 
 
 def npu_code() -> str:

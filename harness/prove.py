@@ -58,7 +58,7 @@ class Prove:
     @staticmethod
     def check(job: Job) -> None:
         """Refuse what cannot be meant."""
-        if job.machine or job.series or job.base or job.base_patch or job.edits or job.coverage or job.kmemleak:
+        if job.real or job.series or job.base or job.base_patch or job.edits or job.coverage or job.kmemleak:
             raise UsageError("bugs are planted in a kernel as it is, on the emulated NPU", hint="mend the job")
 
     def execute(self) -> Score:

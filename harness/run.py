@@ -20,11 +20,12 @@ from harness import answers, evidence, score
 from harness.builds import Builds
 from harness.engines.module import Modules
 from harness.errors import InfraError
-from harness.holding import held
+from harness.holding import held, lent
 from harness.host.data import data_folder
 from harness.host.fetch import fetch
 from harness.host.leases import Lease
 from harness.host.payload import Payload
+from harness.host.pci import full_address
 from harness.host.recorder import Recorder
 from harness.host.sandbox import Sandbox
 from harness.host.sources import resolve
@@ -44,6 +45,7 @@ from harness.plan import BASE, HEAD, PREFIX, Cell, Plan, check_job, confirmation
 from harness.pool import run_cells
 from harness.report import RUN_RECORDS, derive, lane_results
 from harness.starts import Opener
+from harness.targets.passthrough import refuse
 from harness.targets.ssh.guests import SshGuests, SshLab
 
 
@@ -85,6 +87,8 @@ class Run:
         self.fact("sandbox", confined)
         if not self.sandbox.isolated:
             warn(confined)
+        if self.job.lent:
+            refuse(full_address(self.job.lent), self.job.profile)
         self.todo = todo = self.plan()
         modules = self.builds.modules(todo)
         if {BASE, HEAD} & {lane.name for lane in todo.lanes} <= modules.keys():
@@ -179,6 +183,9 @@ class Run:
             self.fact("target", f"{self.job.machine}, reached by ssh")
             self.machine = borrow(self.job, self.lease.guard, self.note)
             return
+        if self.job.lent:
+            self.lease = self._held.enter_context(lent(self.job, str(self.out), self.stop))
+            self.fact("target", f"this host's {full_address(self.job.lent)}, by vfio-pci")
         self.lab = Lab.prepare(self.store)
         self.fact("qemu", f"{self.lab.qemu.version}, {self.lab.qemu.origin}")
         self.fact("accelerator", self.lab.accelerator.reason)
@@ -220,7 +227,7 @@ class Run:
 
     def _keep(self) -> None:
         """Keep for later runs what the lanes have answered so far."""
-        if self.job.machine:
+        if self.job.real:
             return
         for name, key in self.keys.items():
             answers.keep(self.store, key, self.lanes[name].events, self.out, self.job.fresh)
@@ -234,15 +241,18 @@ class Run:
         if self.machine is not None:
             payload = Payload(module, data_folder("harness"), data_folder("tests/target"), job.variant)
             guests = SshGuests(self.machine, payload)
+        elif job.lent:
+            assert self.lease is not None
+            guests = self.lab.lending(module, job, str(self.out), self.lease.check)
         else:
             guests = self.lab.guests(module, job.variant, job.boot_seconds, self.store)
         self.lanes[name] = LaneRun(module, self.builds.folder(name), question, guests, self.note)
         return self.lanes[name]
 
     def _key(self, module: Module) -> str:
-        """What the answers depend on. Of a machine that is not ours nobody knows all of that, so its answers are not
-        kept for another run."""
-        if self.job.machine:
+        """What the answers depend on. Of a real NPU nobody knows all of that, so its answers are not kept for another
+        run."""
+        if self.job.real:
             return key_of(run=str(self.out.resolve()), kernel=module.kernel.key, module=module.digest)
         return answers.key(self.job, module, self.lab.machine(module.kernel, self.job.variant))
 

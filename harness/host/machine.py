@@ -93,7 +93,7 @@ class Boot:
 
     def _start(self) -> None:
         started = time.monotonic()
-        if self.machine.plugged:
+        if self.machine.emulated:
             sockets, variant = self.machine.sockets, self.machine.variant
             self._npu = NpuProcess(sockets, variant, self.npu_log, self.folder / "npu.log")
         listener = listening(self.machine.sockets.port)
@@ -158,7 +158,7 @@ class Boot:
     def alive(self) -> bool:
         """Whether both processes still run; a guest that is made to be saved may have no NPU."""
         qemu = self._qemu is not None and self._qemu.poll() is None
-        return qemu and (not self.machine.plugged or (self._npu is not None and self._npu.alive()))
+        return qemu and (not self.machine.emulated or (self._npu is not None and self._npu.alive()))
 
     def mark(self) -> None:
         """From now on: what :meth:`silence` shows of the console begins here."""

@@ -21,12 +21,14 @@ FIRMWARE = ("1502_00", "17f0_10", "17f0_11")
 
 @dataclass(frozen=True)
 class Payload:
-    """What travels. ``package`` is the folder of the harness package, ``suite`` the folder of the tests."""
+    """What travels. ``package`` is the folder of the harness package, ``suite`` the folder of the tests. ``firmware``:
+    files below /lib/firmware for a real NPU, by name; none for an emulated one."""
 
     module: Module
     package: Path
     suite: Path
     variant: Variant
+    firmware: tuple[Entry, ...] = ()
 
     def common(self) -> bytes:
         """A tar of what is the same for every driver: agent, uAPI, tests."""
@@ -55,7 +57,8 @@ class Payload:
             "modules": [path.name for path in self.module.files],
             "parameters": DRIVER_PARAMETERS[self.variant.address_mode],
         }
-        firmware = [(f"firmware/amdnpu/{folder}/npu_7.sbin", b"emulated firmware\n" * 64) for folder in FIRMWARE]
+        made_up = [(f"amdnpu/{folder}/npu_7.sbin", b"emulated firmware\n" * 64) for folder in FIRMWARE]
+        firmware = [(f"firmware/{name}", data) for name, data in self.firmware or made_up]
         modules = [(f"modules/{path.name}", path.read_bytes()) for path in self.module.files]
         return [*modules, *firmware, ("options.json", json.dumps(options).encode())]
 

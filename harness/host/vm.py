@@ -64,6 +64,7 @@ class Machine:
     serial console (None: standard input and output), ``disk`` a second read-only disk (the payload, when it is booted
     by hand). ``memory``: the file that is the guest's RAM (empty: QEMU makes
     one). ``plugged``: the NPU is on the bus. ``incoming``: QEMU waits for a saved state instead of booting.
+    ``lent``: the PCI address of this host's NPU, which is the guest's instead of an emulated one.
     """
 
     qemu: tuple[str, ...]
@@ -79,6 +80,12 @@ class Machine:
     memory: str = ""
     plugged: bool = True
     incoming: bool = False
+    lent: str = ""
+
+    @property
+    def emulated(self) -> bool:
+        """Whether an NPU process belongs to it."""
+        return self.plugged and not self.lent
 
     @property
     def memory_bytes(self) -> int:
@@ -116,12 +123,8 @@ def kernel_command_line(machine: Machine) -> str:
 
 
 def qemu_argv(machine: Machine) -> list[str]:
-    """The whole command line. The guest's memory is shared: the NPU process reads it as a device would.
-
-    The IOMMU is made of two devices, because only then can the machine be saved later.
-    """
+    """The whole command line. The guest's memory is shared: the NPU process reads it as a device would."""
     memory = f"{MEMORY_MB[machine.variant.profile]}M"
-    npu = npu_device(machine.sockets)
     console = f"file,id=console,path={machine.console}" if machine.console else "stdio,id=console,signal=off"
     # fmt: off
     argv = [
@@ -133,9 +136,8 @@ def qemu_argv(machine: Machine) -> list[str]:
         "-object", _memory(machine, memory),
         "-machine", "memory-backend=ram",
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-device", "AMDVI-PCI,id=iommupci0,bus=pcie.0,addr=0x1",
-        "-device", "amd-iommu,pci-id=iommupci0,device-iotlb=on",
-        *(("-device", json.dumps(npu)) if machine.plugged else ()),
+        *_iommu(machine),
+        *(("-device", json.dumps(_npu(machine))) if machine.plugged else ()),
         "-chardev", console, "-serial", "chardev:console",
         *_disk("root", machine.root, "0x7"),
         "-device", "virtio-rng-pci,bus=pcie.0,addr=0x9",
@@ -156,6 +158,25 @@ def qemu_argv(machine: Machine) -> list[str]:
         argv += ["-incoming", "defer", "-S"]
     # fmt: on
     return argv
+
+
+def _iommu(machine: Machine) -> tuple[str, ...]:
+    """Of two devices, because only then can the machine be saved later.
+
+    None with a lent NPU: that sits behind the host's, which knows the guest's memory by the guest's own addresses.
+    """
+    if machine.lent:
+        return ()
+    return (
+        *("-device", "AMDVI-PCI,id=iommupci0,bus=pcie.0,addr=0x1"),
+        *("-device", "amd-iommu,pci-id=iommupci0,device-iotlb=on"),
+    )
+
+
+def _npu(machine: Machine) -> dict[str, object]:
+    if machine.lent:
+        return {"driver": "vfio-pci", "id": "npu", "host": machine.lent, "bus": "pcie.0", "addr": NPU_SLOT}
+    return npu_device(machine.sockets)
 
 
 def npu_device(sockets: Sockets) -> dict[str, object]:
@@ -208,14 +229,22 @@ SCRIPT = """#!/bin/sh
 set -eu
 export PYTHONPATH={package}${{PYTHONPATH:+:$PYTHONPATH}}
 sockets=$(mktemp -d)
+{npu}
+{qemu}
+"""
+EMULATED = """\
 trap 'kill $npu $table 2>/dev/null || :; rm -rf "$sockets"' EXIT
 {npu} & npu=$!
 i=0; while [ ! -S "$sockets/npu" ]; do
     i=$((i+1)); [ $i -lt 100 ] || {{ echo 'the emulated NPU did not start'; exit 3; }}; sleep 0.1
 done
-{python} -m harness.host.device_table "$sockets/qmp" "$sockets/control" & table=$!
-{qemu}
-"""
+{python} -m harness.host.device_table "$sockets/qmp" "$sockets/control" & table=$!"""
+LENT = """\
+trap 'rm -rf "$sockets"' EXIT
+case $(readlink /sys/bus/pci/devices/{lent}/driver) in
+    *vfio-pci) ;;
+    *) echo 'bind {lent} to vfio-pci first'; exit 3;;
+esac"""
 
 
 def qemu_script(python: str, machine: Machine, payload: Path) -> str:
@@ -228,12 +257,13 @@ def qemu_script(python: str, machine: Machine, payload: Path) -> str:
         text = [(" \\\n    " if word.startswith("-") else " ") + _with_sockets(word) for word in argv]
         return "".join(text).lstrip()
 
-    return SCRIPT.format(
-        npu=quoted([python, *npu_argv(marker, machine.variant, Path("/dev/null"))]),
-        python=shlex.quote(python),
-        package=shlex.quote(str(PACKAGE.parent)),
-        qemu=quoted(qemu_argv(by_hand)),
+    emulated = [python, *npu_argv(marker, machine.variant, Path("/dev/null"))]
+    npu = (
+        LENT.format(lent=machine.lent)
+        if machine.lent
+        else EMULATED.format(npu=quoted(emulated), python=shlex.quote(python))
     )
+    return SCRIPT.format(package=shlex.quote(str(PACKAGE.parent)), npu=npu, qemu=quoted(qemu_argv(by_hand)))
 
 
 def _with_sockets(word: str) -> str:

@@ -14,6 +14,7 @@ from harness.model.kernel import Profile
 from harness.model.known import hide
 from harness.model.planted import BugKind
 from harness.model.result import Outcome, Result
+from harness.model.variant import AddressMode
 
 
 def written(folder: Path, text: str) -> Path:
@@ -132,3 +133,12 @@ def test_a_planted_bug_must_fit_and_be_of_a_kind_that_is_known(tmp_path: Path, o
     with pytest.raises(UsageError) as raised:
         read_toml(written(tmp_path, PLANTED.replace(old, new, 1)), PlantedFile)
     assert word in " ".join(raised.value.lines())
+
+
+def test_a_lent_npu_is_booted_cold_one_at_a_time_from_its_carveout() -> None:
+    job = check({"kernel": "debian:7.3", "target": "passthrough:c5:00.1"}, Job, "x")
+    assert (job.start, job.workers, job.address_mode, job.lent) == ("cold", 1, AddressMode.CARVEOUT, "c5:00.1")
+    assert job.variant.name == "passthrough-npu4-carveout-plain-cold"
+    for wrong in ({"workers": 2}, {"start": "restored"}, {"address_mode": "sva"}):
+        with pytest.raises(UsageError):
+            check({"kernel": "debian:7.3", "target": "passthrough:c5:00.1", **wrong}, Job, "x")

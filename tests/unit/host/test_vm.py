@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,3 +91,20 @@ def test_a_restored_guest_has_its_npu_and_waits_for_its_state() -> None:
     script = qemu_script("python", replace(MACHINE, incoming=True, memory="/proc/self/fd/9"), Path("/p"))
     assert "-incoming" not in script
     assert "/proc/self/fd" not in script
+
+
+LENT = replace(MACHINE, lent="0000:c5:00.1", variant=Variant("passthrough", address_mode=AddressMode.CARVEOUT))
+
+
+def test_a_lent_npu_is_the_hosts_device_in_the_same_slot() -> None:
+    argv = qemu_argv(LENT)
+    devices = [json.loads(d) for d in option(argv, "-device") if d.startswith("{")]
+    assert devices[0] == {"driver": "vfio-pci", "host": "0000:c5:00.1", "id": "npu", "bus": "pcie.0", "addr": "0x5"}
+    assert not any("iommu" in word for word in option(argv, "-device"))
+
+
+def test_a_lent_npu_needs_no_process_by_hand_but_the_right_driver() -> None:
+    script = qemu_script("python3", LENT, Path("/out/payload.tar"))
+    assert "harness.npu" not in script
+    assert "bind 0000:c5:00.1 to vfio-pci first" in script
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True, timeout=20)
