@@ -113,9 +113,7 @@ class Repro:
                 if (until_fail and result.outcome in FAILED) or time.monotonic() > deadline:
                     return
         finally:
-            self.run.stop()
-            lane.close()
-            self.run.let_go()
+            self.run.close()
 
     def _open(self) -> LaneRun:
         """Build what has to be, and prove that it is what was asked then."""

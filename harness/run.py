@@ -169,15 +169,10 @@ class Run:
             self._keep()
             self._illustrate(modules)
         finally:
-            self.stop()
-            if self.machine is not None:
-                self.machine.close()
-            for lane in self.lanes.values():
-                lane.close()
-            self.let_go()
+            self.close()
 
     def prepare(self) -> None:
-        """Find out on what the guests run; a machine is ours from here to :meth:`let_go`."""
+        """Find out on what the guests run; a machine is ours from here to :meth:`close`."""
         if self.job.machine:
             self.lease = self._held.enter_context(held(self.job, str(self.out), self.stop))
             self.fact("target", f"{self.job.machine}, reached by ssh")
@@ -283,9 +278,16 @@ class Run:
         for lane in self.lanes.values():
             lane.stop()
 
-    def let_go(self) -> None:
-        """Give the machine back; nothing runs on it any more."""
-        self._held.close()
+    def close(self) -> None:
+        """End every guest, give a borrowed machine back, and close the records."""
+        self.stop()
+        try:
+            if self.machine is not None:
+                self.machine.close()
+        finally:
+            for lane in self.lanes.values():
+                lane.close()
+            self._held.close()
 
     def _repeat(self, todo: Plan) -> None:
         """Ask again what looks worse, until the judge has enough answers."""
