@@ -29,9 +29,8 @@ def sum_coverage(
         return
     old = builds.trees.get(BASE)
     with step("coverage"):
-        lost = [str(e["boot"]) for e in events if e.get("event") == "counts-lost"]
         try:
-            text = coverage.summed(module.counters, builds.folder(HEAD), builds.trees[HEAD], old, lost)
+            text = coverage.summed(module.counters, events, builds.trees[HEAD], old)
         except InfraError as error:
             note(f"no coverage: {error.message}")
             return

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from harness import kmemleak
-from harness.checks import coverage
 from harness.checks.suite import planned, run_suite
 from harness.errors import InfraError
 from harness.formats.records import KERNEL_LOG, fold, reported
@@ -25,7 +24,7 @@ from harness.host.recorder import Recorder
 from harness.log import say, step
 from harness.model.judge import LaneResults
 from harness.model.kernel import Module
-from harness.model.session import Lost, Session, SessionLost, Start, SuiteRequest
+from harness.model.session import Lost, Session, Start, SuiteRequest
 from harness.plan import Cell
 from harness.starts import NotRestored, NotUp, Opener, Starts
 
@@ -37,7 +36,8 @@ BOOT_TRIES = 2
 class Question:
     """What the suite is asked in every guest of this lane, and how these start at best. ``kmemleak``: each cell's tests
     run once more, to see what memory they lose. ``halting``: after a test that fails the rest gets a fresh guest.
-    ``counts``: each test says which lines it ran. ``script``: what the random walk does."""
+    ``counts``: each test says which lines it ran, and each guest which it ran before them. ``script``: what the random
+    walk does."""
 
     suite: str
     select: str
@@ -190,8 +190,6 @@ class LaneRun:
 
                 try:
                     lost = run_suite(session, request, add)
-                    if self.module.counters and not question.counts:
-                        self._count(session, lost, number)
                 except InfraError as error:
                     raise NotUp("suite", Lost(True, " ".join(error.lines()), "")) from error
             if self.visit is not None and lost is None:
@@ -199,15 +197,6 @@ class LaneRun:
         if lost is not None:
             say(f"guest lost: {lost.evidence.splitlines()[0]}")
         return lost
-
-    def _count(self, session: Session, lost: Lost | None, number: int) -> None:
-        """Fetch what the driver counted. A guest that is lost takes its counts along, which is said."""
-        try:
-            if lost is None and coverage.fetch(session, self.folder / f"boot-{number}"):
-                return
-        except (SessionLost, InfraError) as error:
-            say(f"guest {number}: {error}")
-        self.records.add({"event": "counts-lost", "boot": number})
 
     def reuse(self, events: Sequence[Mapping[str, Any]], run: str) -> None:
         """Take over the answers of an earlier run of the same driver on the same variant."""

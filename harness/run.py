@@ -225,13 +225,16 @@ class Run:
         if self.job.real:
             return
         for name, key in self.keys.items():
+            if self.lanes[name].module.counters is not None:
+                continue  # a driver that counts is always asked anew
             answers.keep(self.store, key, self.lanes[name].events, self.out, self.job.fresh)
 
     def open_lane(self, name: str, module: Module) -> LaneRun:
         """Where a lane's questions are asked; it is closed by who asks."""
         job = self.job
         start = Start.DRIVER if job.start == "restored" else Start.COLD
-        question = Question(job.suite, job.select, job.test_seconds, job.quick, start, job.kmemleak)
+        counts = module.counters is not None
+        question = Question(job.suite, job.select, job.test_seconds, job.quick, start, job.kmemleak, counts=counts)
         guests: Opener
         if self.machine is not None:
             payload = Payload(module, data_folder("harness"), data_folder("tests/target"), job.variant)

@@ -147,7 +147,7 @@ def describe(coverage: Coverage, lost: Sequence[str], new: Added) -> list[str]:
             rest = f"; never: {ranges(never)}" if never else ""
             rows.append(f"added by the series: {name}: {len(code) - len(never)} of {len(code)} lines ran{rest}")
     if lost:
-        rows.append(f"without the counts of lost guests: {', '.join(lost)}")
+        rows.append(f"without what these counted, which took their guest along: {', '.join(lost)}")
     return rows
 
 
@@ -166,7 +166,8 @@ def _own(coverage: Coverage, name: str, numbers: Sequence[int]) -> tuple[list[in
 
 
 def dump(coverage: Coverage, lost: Sequence[str] = (), new: Added | None = None) -> str:
-    """coverage.json: counts by file, the guests whose counts are lost, and the lines that the series adds."""
+    """coverage.json: counts by file, the tests whose counts went with their guest, and the lines that the series
+    adds."""
     files = {
         name: {"lines": c.lines, "functions": c.functions, "spans": c.spans} for name, c in sorted(coverage.items())
     }

@@ -7,7 +7,7 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
     stage        id, outcome, evidence, seconds, console            apply, build, boot, probe
     boot         boot, attempt, group, start                        a guest is started for a group of tests ("": all);
                  naming: its tests have answered, and only run again to see which of them lose memory
-    suite-start  boot, attempt, tests, kmsg                         the guest's own list of test ids
+    suite-start  boot, attempt, tests, kmsg                         the guest's own list of test ids; gcov: see test-end
     test-start   boot, attempt, id, kmsg, outside (counters)        the test is LOST from here on until it reports
     test-end     boot, attempt, id, outcome, phase, text, duration, kmsg, counters, outside, measures;
                  outside: npu.contexts, and the largest heap of one context meanwhile: npu.heap (bytes), npu.chunks;

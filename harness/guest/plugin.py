@@ -41,8 +41,8 @@ class Order:
 
     ``files``: of these files only. ``suite``: a name of :data:`SUITES`. ``quick``: only those that are marked so.
     ``armed``: end with the test in which a detector went silent, ``halting``: with the first that fails; the rest is
-    for a fresh guest. ``kmemleak``: look for lost memory at the end, on kernels that can. ``counts``: say with each
-    test what the driver counted.
+    for a fresh guest. ``kmemleak``: look for lost memory at the end, on kernels that can. ``counts``: say at
+    the beginning and with each test what the driver counted.
     """
 
     tests: list[str] | None
@@ -108,7 +108,11 @@ class Events:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         gc.enable()  # PID 1 starts without
         self.began = kmemleak.now()
-        self._event("suite-start", tests=[item.nodeid for item in session.items])
+        self._event("suite-start", tests=[item.nodeid for item in session.items], **self._counted())
+
+    def _counted(self) -> dict[str, object]:
+        """What the driver counted since the last test began."""
+        return {"gcov": gcov.counts()} if self.order.counts else {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -140,7 +144,7 @@ class Events:
                 disarmed=[name for name, on in armed.items() if not on],
                 silenced=self.silenced,
                 spoiled=self.spoiled,
-                **({"gcov": gcov.counts()} if self.order.counts else {}),
+                **self._counted(),
             )
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

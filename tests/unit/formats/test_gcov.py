@@ -80,7 +80,7 @@ def test_lines_of_the_series_that_never_ran_are_named() -> None:
     said = gcov.describe(gcov.read([document(GEM, {1: 0, 2: 1, 3: 0}, {})]), ["4"], new)
     assert said[-2:] == [
         f"added by the series: {GEM}: 1 of 2 lines ran; never: 3",
-        "without the counts of lost guests: 4",
+        "without what these counted, which took their guest along: 4",
     ]
 
 
