@@ -187,7 +187,7 @@ class LabHost:
         return [
             *self.hardware.qemu.argv,
             "-name", NAME,
-            "-M", "q35,kernel-irqchip=split" if self.hardware.accelerator.name == "kvm" else "q35",
+            "-M", "q35,sata=off,smbus=off" + (",kernel-irqchip=split" if self.hardware.accelerator.name == "kvm" else ""),
             *self.hardware.accelerator.argv,
             "-smp", str(CPUS),
             "-m", MEMORY,

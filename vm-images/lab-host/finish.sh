@@ -27,10 +27,17 @@ for name in 1502_00 17f0_10 17f0_11; do
     yes 'emulated firmware' | head -n 64 > "$root/usr/lib/firmware/amdnpu/$name/npu_7.sbin"
 done
 
-# What costs time at each boot and is of no use here.
-here systemctl enable systemd-networkd.service ssh.service
+# What costs time at each boot and is of no use here: most of it is about hardware that QEMU has not.
+here systemctl enable ssh.service
 here systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
-    fstrim.timer getty@tty1.service systemd-networkd-wait-online.service kexec.service kexec-load.service
+    fstrim.timer getty@.service getty-static.service kexec.service kexec-load.service \
+    modprobe@configfs.service modprobe@drm.service modprobe@efi_pstore.service modprobe@fuse.service \
+    proc-sys-fs-binfmt_misc.automount systemd-binfmt.service systemd-hwdb-update.service \
+    systemd-network-generator.service systemd-udev-load-credentials.service
+mkdir -p "$root/etc/systemd/system-generators"
+ln -s /dev/null "$root/etc/systemd/system-generators/systemd-ssh-generator" # asks for vsock
+rm -f "$root/usr/lib/udev/hwdb.bin"
+here update-initramfs -u -k all
 rm -f "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/* "$root"/etc/apt/apt.conf.d/99mmdebstrap
 here systemd-machine-id-setup >/dev/null 2>&1 || head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n' > "$root/etc/machine-id"
 
@@ -56,6 +63,10 @@ PROBE
 chmod 755 "$root/usr/sbin/grub-probe"
 here grub-mkconfig --output=/boot/grub/grub.cfg
 mv "$root/usr/sbin/grub-probe.real" "$root/usr/sbin/grub-probe"
+
+# Newer than anything in /usr, so that no boot looks for what an update would have to renew.
+touch "$root/usr"
+touch "$root/etc/.updated" "$root/var/.updated"
 
 # The file system, behind the first MiB, which has the partition table and GRUB. GRUB cannot read the newest features.
 export PATH="$PATH:/usr/sbin:/sbin"
