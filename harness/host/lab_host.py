@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InfraError
+from harness.formats.terminal import plain
 from harness.host import proc
 from harness.host.accel import Accelerator, measure
 from harness.host.data import PACKAGE
@@ -153,7 +154,7 @@ class LabHost:
             return ""
         with self.console_path.open("rb") as stream:
             stream.seek(since)
-            return stream.read().decode(errors="replace")
+            return plain(stream.read())
 
     def stop(self) -> None:
         """Take all power away at once. :meth:`start` may follow."""
@@ -181,13 +182,14 @@ class LabHost:
             "discard": "unmap",
             "file": {"driver": "file", "filename": str(self.folder / "disk.qcow2")},
         }
+        split = ",kernel-irqchip=split" if self.hardware.accelerator.name == "kvm" else ""
         restrict = "off" if self.outside else "on"
         console = f"socket,id=console,path={self._sockets.folder}/console,server=on,wait=off"
         # fmt: off
         return [
             *self.hardware.qemu.argv,
             "-name", NAME,
-            "-M", "q35,sata=off,smbus=off" + (",kernel-irqchip=split" if self.hardware.accelerator.name == "kvm" else ""),
+            "-M", f"q35,sata=off,smbus=off{split}",
             *self.hardware.accelerator.argv,
             "-smp", str(CPUS),
             "-m", MEMORY,

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import InfraError
+from harness.formats.terminal import plain
 from harness.host.device_table import device_table
 from harness.host.guest_memory import GuestMemory
 from harness.host.npu_process import NpuProcess
@@ -28,7 +28,6 @@ CONNECT_SECONDS = 20.0
 NMI_SECONDS = 30.0
 """How long a kernel may take to print its backtraces and panic after an NMI, under emulation."""
 TAIL_LINES = 160
-_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ class Boot:
             return ""
         with self.console_path.open("rb") as stream:
             stream.seek(since)
-            return _TERMINAL_CODES.sub("", stream.read().decode(errors="replace"))
+            return plain(stream.read())
 
     def npu_fault(self) -> str:
         """What the emulation did wrong, if its process ended by itself; else empty."""

@@ -81,6 +81,10 @@ NEEDS: dict[Purpose, tuple[Need, ...]] = {
         Need("libdbd-sqlite3-perl", "DBD::SQLite"),
         Need("libsearch-xapian-perl", "Search::Xapian"),
         Need("libplack-perl", "Plack::Util"),
+        Need("ipmitool", "ipmitool"),  # a BMC; the next one is one
+        Need("openipmi", "ipmi_sim"),
+        Need("mmdebstrap", "mmdebstrap"),  # the lab host's Debian
+        Need("qemu-utils", "qemu-img"),  # its disk
         Need("mandoc", "mandoc"),  # the man page
         Need("postgresql", "psql"),  # leases of a lab
         Need("systemd", "systemd-analyze"),  # docs/ci

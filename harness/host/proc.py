@@ -139,11 +139,12 @@ def spawn(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     fds: Sequence[int] = (),
+    keep_stdin: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a program that runs beside us (QEMU, the NPU) and is killed by the kernel when we die.
 
     The kernel ties the child's life to the thread that started it: that thread must wait for its end.
-    Its output goes to ``log``; it inherits ``fds``.
+    Its output goes to ``log``; it inherits ``fds``. Its standard input is empty, with ``keep_stdin`` without an end.
     """
     words = ["setpriv", "--pdeathsig", "KILL", *(os.fspath(word) for word in argv)]
     detail(f"beside us: {shlex.join(words)}")
@@ -152,7 +153,7 @@ def spawn(
             words,
             cwd=cwd,
             env=dict(env) if env is not None else None,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if keep_stdin else subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
