@@ -161,15 +161,12 @@ def qemu_argv(machine: Machine) -> list[str]:
 
 
 def _iommu(machine: Machine) -> tuple[str, ...]:
-    """Of two devices, because only then can the machine be saved later.
-
-    None with a lent NPU: that sits behind the host's, which knows the guest's memory by the guest's own addresses.
-    """
-    if machine.lent:
-        return ()
+    """Of two devices, because only then can the machine be saved later. The driver probes only behind an IOMMU; a lent
+    NPU needs one that tells the host's what it maps (dma-remap). PASIDs it passes on to nobody."""
+    tells = "dma-remap=on" if machine.lent else "device-iotlb=on"
     return (
         *("-device", "AMDVI-PCI,id=iommupci0,bus=pcie.0,addr=0x1"),
-        *("-device", "amd-iommu,pci-id=iommupci0,device-iotlb=on"),
+        *("-device", f"amd-iommu,pci-id=iommupci0,{tells}"),
     )
 
 

@@ -5,8 +5,8 @@ vfio-user carries no PASID, so the device walks the guest's own tables (AMD I/O 
 Specification, 48882, section 2.2; drivers/iommu/amd/iommu.c, set_dte_gcr3_table):
 
 - with a PASID: device table entry, GCR3 table, page table of the process;
-- without: PASID 0 if the entry says so (GIOV; a domain with v2 tables, as force_iova has), else the bus
-address.
+- without: PASID 0 if the entry says so (GIOV; a domain with v2 tables, as force_iova has), else the host page
+  table (section 2.2.3; a domain with v1 tables, as vfio makes for a guest), else the bus address.
 
 Nothing is cached, accessed and dirty bits are left alone, and there are no page requests: a page that is
 not there is a fault. The driver has all pages of a buffer present before the device may touch them.
@@ -26,6 +26,9 @@ _ADDRESS = 0x000F_FFFF_FFFF_F000
 _PRESENT, _WRITABLE, _HUGE = 1, 2, 1 << 7
 _DTE_VALID, _DTE_TRANSLATE = 1 << 0, 1 << 1
 _DTE_GIOV, _DTE_GV = 1 << 54, 1 << 55
+_READS, _WRITES = 1 << 61, 1 << 62
+_DEFAULT_SIZE, _OTHER_SIZE = 0, 7
+"""Next level of a host page table's entry that is a page: of its level's size, or as its address says."""
 _ENTRY = struct.Struct("<QQQQ")
 _QUAD = struct.Struct("<Q")
 
@@ -81,12 +84,16 @@ class Iommu:
     def _pieces(self, pasid: int, address: int, size: int, write: bool) -> Iterator[tuple[int, int]]:
         """Bus (address, bytes) of a range; neighbouring pages that stay neighbours are one piece."""
         table = self._page_table(pasid, address)
-        if table is None:
+        host = None if table else self._host_table()
+        if table is None and host is None:
             yield address, size
             return
         start, length = 0, 0
         while size:
-            physical, page = self._walk(pasid, table, address, write)
+            if table:
+                physical, page = self._walk(pasid, table, address, write)
+            else:
+                physical, page = self._walk_host(host or (0, 0), address, write)
             part = min(size, page)
             if length and physical == start + length:
                 length += part
@@ -133,6 +140,41 @@ class Iommu:
                 return (entry & _ADDRESS & ~(page - 1)) + offset, page - offset
             root = entry & _ADDRESS
         raise AssertionError("a page table has a last level")
+
+    def _host_table(self) -> tuple[int, int] | None:
+        """(root, levels) of the host page table, or None if the entry translates nothing by it."""
+        if self.base is None:
+            return None
+        entry = self._quad(self.base + self.bdf * _ENTRY.size)
+        levels = entry >> 9 & 7
+        if not (entry & _DTE_VALID and entry & _DTE_TRANSLATE and levels):
+            return None
+        return entry & _ADDRESS, levels
+
+    def _walk_host(self, table: tuple[int, int], address: int, write: bool) -> tuple[int, int]:
+        """(physical address, bytes to the end of its page) of one address."""
+        root, level = table
+        if address >> 12 + 9 * level:
+            raise IommuFault(0, address, f"beyond a host page table of {level} levels")
+        while True:
+            shift = 12 + 9 * (level - 1)
+            entry = self._quad(root + (address >> shift & 511) * 8)
+            if not entry & _PRESENT or not entry & (_WRITES if write else _READS):
+                raise IommuFault(0, address, f"the host page table forbids it (entry {entry:#x} of level {level})")
+            root, following = entry & _ADDRESS, entry >> 9 & 7
+            if following == _OTHER_SIZE:
+                ones = root >> 12
+                shift = 13 + (~ones & ones + 1).bit_length() - 1  # the lowest 0 of the address is the size's bit
+                root &= ~((1 << shift) - 1)
+            if following in (_DEFAULT_SIZE, _OTHER_SIZE):
+                offset = address & (1 << shift) - 1
+                return root + offset, (1 << shift) - offset
+            if following >= level:
+                raise IommuFault(0, address, f"entry {entry:#x} of level {level} leads to level {following}")
+            skipped = address >> 12 + 9 * following & (1 << 9 * (level - 1 - following)) - 1
+            if skipped:
+                raise IommuFault(0, address, f"levels are skipped whose bits are set (entry {entry:#x})")
+            level = following
 
     def _quad(self, address: int) -> int:
         return int(_QUAD.unpack(self.memory.read(address, 8))[0])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """This host's own NPU, given to a QEMU guest by vfio-pci. Driver in, Session out.
 
-The guest is the emulated target's, without an NPU process and without an IOMMU of its own: the host's translates, and
-the driver works from its carveout. Nothing is restored: the device's state is in no saved guest.
+The guest is the emulated target's without an NPU process; the host's IOMMU translates, and the driver works from its
+carveout. Nothing is restored: the device's state is in no saved guest.
 """
 
 from __future__ import annotations

@@ -161,3 +161,58 @@ def test_a_bus_address_that_nobody_mapped_is_a_fault() -> None:
 def test_an_unknown_device_table_is_the_harnesss_fault(pasid: int, required: bool) -> None:
     with pytest.raises(HarnessFault, match="device-table"):
         Iommu(Ram(), BDF, required).read(pasid, VA, 1)
+
+
+IR, IW = 1 << 61, 1 << 62
+BUS = 0x12345000
+
+
+def host_table(ram: Ram, levels: int = 3) -> None:
+    """The device has a domain with v1 tables, as vfio makes: mode in bits 9 to 11 of its entry, the root above."""
+    ram.quad(TABLE + BDF * 32, V | TV | IR | IW | levels << 9 | ROOT)
+
+
+def host_page(ram: Ram, leaf: int, leaf_level: int = 1, levels: int = 3) -> None:
+    at = ROOT
+    for level in range(levels, leaf_level - 1, -1):
+        slot = at + (BUS >> 12 + 9 * (level - 1) & 511) * 8
+        at += 0x1000
+        ram.quad(slot, leaf | P | IR | IW if level == leaf_level else at | P | IR | IW | level - 1 << 9)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "level", "physical"),
+    [
+        (0x5000, 1, 0x5000),
+        (0x40000000, 2, 0x40000000 + (BUS & 0x1FFFFF)),
+        (0x50003000 | 7 << 9, 1, 0x50000000 + (BUS & 0x7FFF)),  # 32 KiB: the address's low bits are 0 and two 1
+        (0x50000000 | 7 << 9, 1, 0x50000000 + (BUS & 0x1FFF)),  # 8 KiB: its lowest bit is 0
+    ],
+)
+def test_without_a_pasid_a_host_page_table_translates(leaf: int, level: int, physical: int) -> None:
+    ram, iommu = system()
+    host_table(ram)
+    host_page(ram, leaf, level)
+    ram.write(physical + 0x10, b"dma")
+    assert iommu.read(0, BUS + 0x10, 3) == b"dma"
+
+
+def test_what_a_host_page_table_forbids_is_a_fault() -> None:
+    ram, iommu = system()
+    host_table(ram)
+    with pytest.raises(IommuFault, match="forbids"):
+        iommu.read(0, BUS, 1)
+    host_page(ram, 0x5000)
+    ram.quad(ROOT + 0x2000 + (BUS >> 12 & 511) * 8, 0x5000 | P | IR)
+    assert iommu.read(0, BUS, 1) == b"\0"
+    with pytest.raises(IommuFault, match="forbids"):
+        iommu.write(0, BUS, b"x")
+    with pytest.raises(IommuFault, match="beyond"):
+        iommu.read(0, 1 << 40, 1)
+
+
+def test_an_entry_without_levels_passes_bus_addresses_on() -> None:
+    ram, iommu = system()
+    ram.quad(TABLE + BDF * 32, V | TV | IR | IW)
+    ram.write(BUS, b"pt")
+    assert iommu.read(0, BUS, 2) == b"pt"
