@@ -126,13 +126,18 @@ def test_carveout_is_found_on_the_command_line(tmp_path: Path) -> None:
     assert path.read_text() == "0x28000000@0x30000000"
 
 
+@pytest.fixture(autouse=True)
+def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the agent's program does; labgrid's, where it is installed, starts only once in a process."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 def prepare(home: Path, monkeypatch: pytest.MonkeyPatch, name: str = "test_it.py") -> None:
     """The suite above, and a kernel's log with nothing in it. A name is imported once in this process."""
     log = home / "kmsg"
     log.write_bytes(b"")
     monkeypatch.setattr(kmsg.Reader.__init__, "__defaults__", (str(log),))
     monkeypatch.setattr(plugin, "CLEANUP_SECONDS", 0.3)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # as the agent does; labgrid's plug-in starts once only
     folder = home / "tests/target"
     folder.mkdir(parents=True)
     (folder / name).write_text(SUITE)
