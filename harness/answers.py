@@ -33,7 +33,7 @@ STAGES = ("stage/boot", "stage/probe")
 
 def key(job: Job, module: Module, machine: Machine) -> str:
     """Everything that the answers depend on: kernel, driver, machine, NPU, suite and agent, and what is asked."""
-    asked = (job.suite, job.select, job.quick, job.test_seconds, job.kmemleak)
+    asked = (job.suite, job.select, job.quick, job.test_seconds, job.kmemleak, *(("traced",) if job.traced else ()))
     return key_of(
         recipe=RECIPE,
         kernel=module.kernel.key,

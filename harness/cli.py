@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from harness import cli_hosts, cli_nightly, cli_prove, cli_review, cli_self
+from harness import cli_compare, cli_hosts, cli_nightly, cli_prove, cli_review, cli_self
 from harness.cli_prove import SRC
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.job import Job, check, read_toml
@@ -97,6 +97,7 @@ def cli() -> None:
 @click.option("--fresh", is_flag=True, default=None, help="ask every test, also what an earlier run answered")
 @click.option("--coverage", is_flag=True, default=None, help="count which lines of the driver the tests run")
 @click.option("--kmemleak", is_flag=True, default=None, help="look for lost memory (debug profile; twice as long)")
+@click.option("--traced", is_flag=True, default=None, help="record what was answered, for compare-npu")
 @click.option("--workers", type=click.IntRange(0, 64), help="guests at a time  [as cores and memory allow]")
 @click.option(
     "--job",
@@ -303,7 +304,7 @@ def presubmit(commits: str, count: int | None, out: Path | None, as_json: bool, 
 cli.add_command(cli_prove.prove)
 cli.add_command(cli_prove.hunt)
 cli.add_command(cli_review.review)
-for verb in (*cli_hosts.VERBS, *cli_nightly.VERBS, *cli_self.VERBS):
+for verb in (*cli_compare.VERBS, *cli_hosts.VERBS, *cli_nightly.VERBS, *cli_self.VERBS):
     cli.add_command(verb)
 cli_self.add_loudness(cli)
 

@@ -53,6 +53,7 @@ class Job(_Strict):
     run answered. ``twins``: ask each of two drivers that are bit for bit the same.
     ``coverage``: the head lane's driver counts its lines.
     ``kmemleak``: each group of tests runs once more and looks for memory that nobody points to (debug kernel).
+    ``traced``: each test's record has what the system calls answered and which messages went to firmware and back.
     ``workers``: guests at a time, 0 for as many as cores and memory allow. ``target``: emulated,
     ssh:[USER@]HOST, a machine on which the kernels are installed and booted, or passthrough:PCI-ADDRESS, this host's
     NPU in a guest. ``kconfig``: fragments on top of what the profile and the target ask for.
@@ -80,6 +81,7 @@ class Job(_Strict):
     twins: bool = False
     coverage: bool = False
     kmemleak: bool = False
+    traced: bool = False
     workers: int = Field(default=0, ge=0, le=64)
     attempts: int = Field(default=ATTEMPTS, ge=2, le=ATTEMPTS)
     test_seconds: float = Field(default=60.0, gt=0, le=3600)

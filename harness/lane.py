@@ -37,7 +37,7 @@ class Question:
     """What the suite is asked in every guest of this lane, and how these start at best. ``kmemleak``: each cell's tests
     run once more, to see what memory they lose. ``halting``: after a test that fails the rest gets a fresh guest.
     ``counts``: each test says which lines it ran, and each guest which it ran before them. ``script``: what the random
-    walk does."""
+    walk does. ``traced``: each test says what was answered."""
 
     suite: str
     select: str
@@ -48,6 +48,7 @@ class Question:
     halting: bool = False
     counts: bool = False
     script: str = ""
+    traced: bool = False
 
 
 class Broken(Exception):
@@ -173,6 +174,7 @@ class LaneRun:
             halting=question.halting,
             counts=question.counts,
             script=question.script,
+            traced=question.traced,
         )
         title = f"{cell.lane}: {cell.group or 'suite'}, guest {number} ({start.value})"
         with ExitStack() as guest:

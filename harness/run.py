@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -233,8 +234,8 @@ class Run:
         """Where a lane's questions are asked; it is closed by who asks."""
         job = self.job
         start = Start.DRIVER if job.start == "restored" else Start.COLD
-        counts = module.counters is not None
-        question = Question(job.suite, job.select, job.test_seconds, job.quick, start, job.kmemleak, counts=counts)
+        question = Question(job.suite, job.select, job.test_seconds, job.quick, start, job.kmemleak)
+        question = replace(question, counts=module.counters is not None, traced=job.traced)
         guests: Opener
         if self.machine is not None:
             payload = Payload(module, data_folder("harness"), data_folder("tests/target"), job.variant)

@@ -13,7 +13,7 @@ import ctypes
 import os
 
 from harness.drm import structs
-from harness.drm.calls import MADE
+from harness.drm.calls import MADE, answered
 
 _NONE, _WRITE, _READ = 0, 1, 2
 _DRM_TYPE = ord("d")
@@ -74,4 +74,6 @@ def try_call(fd: int, request: int, argument: ctypes.Structure) -> int:
     """One ioctl(2): the kernel's return value, or the negative errno. Does not raise."""
     MADE[type(argument).__name__] += 1
     result: int = _libc.ioctl(fd, request, ctypes.byref(argument))
-    return -ctypes.get_errno() if result < 0 else result
+    result = -ctypes.get_errno() if result < 0 else result
+    answered(type(argument).__name__, result)
+    return result

@@ -10,7 +10,7 @@ import ctypes
 import mmap as flags_of_mmap
 import os
 
-from harness.drm.calls import MADE
+from harness.drm.calls import MADE, answered
 
 PAGE = 4096
 PROT_NONE = 0
@@ -53,7 +53,9 @@ def try_mmap(address: int, size: int, prot: int, flags: int, fd: int, offset: in
     """mmap(2): the address of the mapping, or the negative errno. Does not raise."""
     MADE["mmap"] += 1
     result: int = _libc.mmap(address or None, size, prot, flags, fd, offset)
-    return -ctypes.get_errno() if result == _FAILED else result
+    result = -ctypes.get_errno() if result == _FAILED else result
+    answered("mmap", result)
+    return result
 
 
 def mmap(address: int, size: int, prot: int, flags: int, fd: int = -1, offset: int = 0) -> int:

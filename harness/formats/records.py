@@ -14,6 +14,8 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
                  disarmed: detectors that were off when it began, silenced: those it switched off;
                  spoiled: it failed, and its guest is of no use to others;
                  gcov: .gcda files by name (deflated, base64), if the driver counts and each test is asked for it
+                 calls: [name, 0 or -errno], and mailbox: lines of the driver's trace points, or deaf: why there are
+                 none, if the run is traced
     lost         boot, attempt, id, outcome (LOST|ERROR), evidence, console   written by the host
     fault        boot, attempt, what                                the emulation, not the kernel, went wrong
     suite-end    boot, attempt, status, text, kmsg; unreferenced, since: what kmemleak found, and from which jiffies on

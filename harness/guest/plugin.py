@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from harness.drm.calls import ANSWERS
 from harness.guest import counters, detectors, gcov, kmemleak
 from harness.guest.kmsg import Reader
 from harness.guest.limit import limited
+from harness.guest.mailbox import Mailbox
 from harness.guest.port import Link, PortError
 
 CLEANUP_SECONDS = 5.0
@@ -41,8 +43,8 @@ class Order:
 
     ``files``: of these files only. ``suite``: a name of :data:`SUITES`. ``quick``: only those that are marked so.
     ``armed``: end with the test in which a detector went silent, ``halting``: with the first that fails; the rest is
-    for a fresh guest. ``kmemleak``: look for lost memory at the end, on kernels that can. ``counts``: say at
-    the beginning and with each test what the driver counted.
+    for a fresh guest. ``kmemleak``: look for lost memory at the end, on kernels that can. ``counts``: say at the
+    beginning and with each test what the driver counted. ``traced``: what it answered, and what it said to firmware.
     """
 
     tests: list[str] | None
@@ -55,12 +57,15 @@ class Order:
     kmemleak: bool = False
     halting: bool = False
     counts: bool = False
+    traced: bool = False
 
     @classmethod
     def read(cls, command: Mapping[str, Any], limit: float) -> Order:
         """The order in a "suite" command; ``limit`` unless it names one."""
         seconds = float(command.get("limit") or limit)
-        flags = {name: bool(command.get(name)) for name in ("quick", "armed", "kmemleak", "halting", "counts")}
+        flags = {
+            name: bool(command.get(name)) for name in ("quick", "armed", "kmemleak", "halting", "counts", "traced")
+        }
         suite = str(command.get("suite") or "heap")
         return cls(command.get("tests"), command.get("k"), seconds, command.get("files"), suite=suite, **flags)
 
@@ -94,6 +99,7 @@ class Events:
         self.silenced: list[str] = []
         self.spoiled = False
         self.began = 0
+        self.mailbox = Mailbox()
 
     def chosen(self, items: list[pytest.Item]) -> list[pytest.Item]:
         """The tests that were asked for, in that order."""
@@ -124,10 +130,14 @@ class Events:
         detectors.arm_again()
         if self.order.counts:
             gcov.reset()
+        if self.order.traced:
+            ANSWERS.clear()
+            self.mailbox.begin()
         try:
             return (yield)
         finally:
             result = self.current
+            traced = self._traced() if self.order.traced else {}
             self.armed = detectors.armed()
             self.counters = counters.settled(before, seconds=counters.SETTLE_SECONDS * (SLOWER if self.armed else 1))
             self.silenced = [name for name, on in armed.items() if on and not self.armed.get(name)]
@@ -145,7 +155,13 @@ class Events:
                 silenced=self.silenced,
                 spoiled=self.spoiled,
                 **self._counted(),
+                **traced,
             )
+
+    def _traced(self) -> dict[str, object]:
+        lines = self.mailbox.end()
+        heard = {"deaf": self.mailbox.why_not} if self.mailbox.why_not else {"mailbox": lines}
+        return {"calls": list(ANSWERS), **heard}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self) -> Generator[None, object, object]:

@@ -114,7 +114,7 @@ class Agent:
         tests = list(request.tests) if request.tests is not None else None
         order = {"suite": request.suite, "quick": request.quick, "tests": tests, "k": request.select or None}
         order |= {"files": list(request.files) or None, "armed": request.armed, "kmemleak": request.kmemleak}
-        order |= {"halting": request.halting, "counts": request.counts}
+        order |= {"halting": request.halting, "counts": request.counts, "traced": request.traced}
         if request.script:
             order["script"] = request.script
         place = {"attempt": request.attempt, "boot": request.boot, "limit": request.limit}

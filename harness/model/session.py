@@ -19,7 +19,8 @@ class SuiteRequest:
     tests of these files (none: of all); ``quick``: only those that are marked so. ``armed``: end with a test in which a
     detector of the kernel went silent, ``halting``: with the first test that fails; the rest is for a fresh guest.
     ``kmemleak``: look for lost memory at the end, where the kernel can. ``counts``: each "test-end" carries what the
-    driver counted. ``script``: what the random walk does (harness/model/walk.py).
+    driver counted. ``script``: what the random walk does (harness/model/walk.py). ``traced``: each "test-end" carries
+    what the system calls answered and what driver and firmware said to each other.
     """
 
     suite: str
@@ -35,6 +36,7 @@ class SuiteRequest:
     halting: bool = False
     counts: bool = False
     script: str = ""
+    traced: bool = False
 
 
 class Start(StrEnum):

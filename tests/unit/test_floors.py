@@ -55,6 +55,8 @@ FLOORS = {
     "cli_nightly": 5,
     "cli_self": 5,
     "cli_hosts": 5,
+    "cli_compare": 5,
+    "compare": 4,
     "holding": 4,
     "repair": 4,
     "manpage": 4,

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The same suite on two NPUs: asking both, or reading what was asked of them, and what each test was told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InfraError, UsageError
+from harness.formats import mailbox_trace
+from harness.formats.records import fold, load_events
+from harness.job import Job, check, read_toml
+from harness.log import say
+from harness.model.told import Difference, Told, compare
+from harness.plan import HEAD
+
+NPUS = ("npu1", "npu4", "npu5", "npu6")
+Ask = Callable[[Job, Path], object]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``asked``: how many tests both have answered. ``deaf``: why the messages of a side are not known."""
+
+    names: tuple[str, str]
+    asked: int
+    differences: tuple[Difference, ...]
+    deaf: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> int:
+        """0: they answer alike; 1: they differ in what each repeats."""
+        return 1 if any(not difference.unsteady for difference in self.differences) else 0
+
+
+def side(text: str, asked: Mapping[str, Any]) -> Job | Path:
+    """What a person named: a run folder, a target, or emulated:NPU. UsageError: none of these."""
+    folder = Path(text)
+    if (folder / "job.toml").is_file():
+        if not read_toml(folder / "job.toml", Job).traced:
+            raise UsageError(f"the run in {folder} was not traced", hint="make it with compare-npu, or run --traced")
+        return folder
+    kind, _, npu = text.partition(":")
+    if kind == "emulated" and npu in NPUS:
+        text, asked = kind, {**asked, "npu": npu}
+    try:
+        return check({**asked, "target": text, "traced": True, "fresh": True}, Job, text)
+    except UsageError as error:
+        hint = (
+            f"emulated, emulated:NPU ({', '.join(NPUS)}), ssh:HOST, passthrough:PCI-ADDRESS, or a traced run's folder"
+        )
+        raise UsageError(error.message, hint=f"{error.hint}; a target is {hint}") from error
+
+
+def ask(sides: tuple[Job | Path, Job | Path], times: int, out: Path, run: Ask) -> tuple[list[Path], list[Path]]:
+    """The run folders of both sides, asked ``times`` each where they are not runs already."""
+    folders: tuple[list[Path], list[Path]] = ([], [])
+    for name, one, found in zip("ab", sides, folders, strict=True):
+        if isinstance(one, Path):
+            found.append(one)
+            continue
+        for number in range(1, times + 1):
+            found.append(out / f"{name}-{number}")
+            say(f"{name}: {one.target}, {one.npu}, time {number} of {times}")
+            run(one, found[-1])
+    return folders
+
+
+def compared(folders: tuple[list[Path], list[Path]], names: tuple[str, str]) -> Comparison:
+    """Read the runs. InfraError: a side has not answered a single test."""
+    told = tuple([read(folder) for folder in of_side] for of_side in folders)
+    deaf = tuple(
+        f"{name}: {why}" for name, of_side in zip(names, folders, strict=True) for why in sorted(_deaf(of_side[0]))
+    )
+    for name, attempts, of_side in zip(names, told, folders, strict=True):
+        if not attempts[0]:
+            raise InfraError(
+                f"{name} has not answered a single test", hint=f"'xdna-harness report {of_side[0]}' says why"
+            )
+    both = len(told[0][0].keys() & told[1][0].keys())
+    return Comparison(names, both, tuple(compare(told[0], told[1])), deaf)
+
+
+def read(folder: Path) -> dict[str, Told]:
+    """What each test of a run's head lane was told, the first time that it was asked."""
+    events = _events(folder)
+    ends = {str(e["id"]): e for e in reversed(events) if e.get("event") == "test-end" and e.get("attempt") == 1}
+    return {
+        result.id: Told(
+            result.outcome,
+            tuple((str(name), int(answer)) for name, answer in ends.get(result.id, {}).get("calls") or ()),
+            mailbox_trace.messages(map(str, ends[result.id]["mailbox"]))
+            if "mailbox" in ends.get(result.id, {})
+            else None,
+            result.evidence,
+        )
+        for result in fold(events).results
+        if "::" in result.id and result.attempt == 1
+    }
+
+
+def _deaf(folder: Path) -> set[str]:
+    return {str(event["deaf"]) for event in _events(folder) if event.get("deaf")}
+
+
+def _events(folder: Path) -> list[dict[str, Any]]:
+    return [event for path in sorted((folder / HEAD).glob("*/results.jsonl")) for event in load_events(path)]

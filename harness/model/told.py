@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What two NPUs said to the same test, and where they differ. Pure.
+
+A target is asked more than once: what it does not repeat itself is unsteady, and says nothing about the other.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.model.result import Outcome
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a mailbox: ``sent`` by the driver, else received by it. ``channel`` counts from 0 in the order in
+    which they first speak."""
+
+    channel: int
+    sent: bool
+    opcode: int
+
+    def __str__(self) -> str:
+        return f"{'sends' if self.sent else 'receives'} {self.opcode:#x}"
+
+
+@dataclass(frozen=True)
+class Told:
+    """One attempt at one test. ``calls``: system calls of the test's own process with 0 or a negative errno.
+    ``messages``: None where nobody could listen."""
+
+    outcome: Outcome
+    calls: tuple[tuple[str, int], ...] = ()
+    messages: tuple[Message, ...] | None = None
+    said: str = ""
+
+
+class Aspect(StrEnum):
+    """In what two answers can differ. ORDER: the same calls or messages, one after the other in another way."""
+
+    OUTCOME = "outcome"
+    ERRNO = "errno"
+    CALLS = "calls"
+    MESSAGES = "messages"
+    ORDER = "order"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``first`` and ``second`` are what each target told, in words. ``unsteady``: one of them does not repeat itself in
+    this."""
+
+    test: str
+    aspect: Aspect
+    first: str
+    second: str
+    unsteady: bool = False
+
+
+Attempts = Sequence[Mapping[str, Told]]
+"""What a target told, by test, once for each time that it was asked."""
+
+
+def compare(first: Attempts, second: Attempts) -> list[Difference]:
+    """Where the targets differ, by test in the order of the first. The first attempts are compared; the others only
+    say what is unsteady."""
+    tests = list(dict.fromkeys([*first[0], *second[0]]))
+    return [difference for test in tests for difference in _of_test(test, first, second)]
+
+
+def _of_test(test: str, first: Attempts, second: Attempts) -> Iterator[Difference]:
+    here, there = first[0].get(test), second[0].get(test)
+    if here is None or there is None:
+        yield Difference(test, Aspect.OUTCOME, _outcome(here), _outcome(there))
+        return
+    unsteady = {aspect for side in (first, second) for aspect in _changes(test, side)}
+    for aspect, one, other in differences(here, there):
+        yield Difference(test, aspect, one, other, aspect in unsteady)
+
+
+def _changes(test: str, side: Attempts) -> Iterator[Aspect]:
+    """In what a target differs from itself."""
+    told = [attempt[test] for attempt in side if test in attempt]
+    for again in told[1:]:
+        yield from (aspect for aspect, _, _ in differences(told[0], again))
+
+
+def differences(one: Told, other: Told) -> Iterator[tuple[Aspect, str, str]]:
+    """Where two answers to the same test differ."""
+    if one.outcome is not other.outcome:
+        yield Aspect.OUTCOME, _outcome(one), _outcome(other)
+    yield from _calls(one, other)
+    if one.messages is not None and other.messages is not None:
+        yield from _messages(one.messages, other.messages)
+
+
+def _outcome(told: Told | None) -> str:
+    if told is None:
+        return "not asked"
+    first = told.said.splitlines()[0] if told.said and told.outcome is not Outcome.PASS else ""
+    return f"{told.outcome}: {first}" if first else told.outcome.value
+
+
+def _calls(one: Told, other: Told) -> Iterator[tuple[Aspect, str, str]]:
+    """The first call that was answered in another way; else which calls were made that the other did not make."""
+    for place, (here, there) in enumerate(zip(one.calls, other.calls, strict=False), 1):
+        if here == there:
+            continue
+        if here[0] == there[0]:
+            yield Aspect.ERRNO, f"call {place}, {here[0]}: {_errno(here[1])}", f"{_errno(there[1])}"
+            return
+        break
+    names = [Counter(name for name, _ in told.calls) for told in (one, other)]
+    if names[0] != names[1]:
+        yield Aspect.CALLS, _more(names[0] - names[1]), _more(names[1] - names[0])
+
+
+def _messages(one: Sequence[Message], other: Sequence[Message]) -> Iterator[tuple[Aspect, str, str]]:
+    """Which messages only one has; else the first place, by channel and direction, at which their order differs. How
+    these interleave is chance: a driver does not wait for every answer before it sends on."""
+    counts = [Counter(map(str, side)) for side in (one, other)]
+    if counts[0] != counts[1]:
+        yield Aspect.MESSAGES, _more(counts[0] - counts[1]), _more(counts[1] - counts[0])
+        return
+    for channel, sent in sorted({(message.channel, message.sent) for message in one}):
+        sides = [[str(m) for m in side if (m.channel, m.sent) == (channel, sent)] for side in (one, other)]
+        for place, (here, there) in enumerate(zip(*sides, strict=False), 1):
+            if here != there:
+                yield Aspect.ORDER, f"channel {channel}, message {place}: {here}", there
+                return
+
+
+def _errno(result: int) -> str:
+    return errno.errorcode.get(-result, os.strerror(-result)) if result else "succeeds"
+
+
+def _more(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} x{count}" if count > 1 else name for name, count in sorted(counts.items())) or "no more"

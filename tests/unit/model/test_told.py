@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where two NPUs differ: found, named, and not blamed on the other when one does not repeat itself."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+import pytest
+
+from harness.formats import mailbox_trace
+from harness.model.result import Outcome
+from harness.model.told import Aspect, Difference, Message, Told, compare
+
+LINES = """\
+# tracer: nop
+ python3-312  [001] .....     4.567890: mbox_set_tail: xdna_mailbox.53 id 0x1d000001 opcode 0x103
+ kworker/1:2-40 [001] ..... 4.567990: mbox_set_head: xdna_mailbox.53 id 0x1d000001 opcode 0x103
+ python3-312  [000] .....     4.600000: mbox_set_tail: xdna_mailbox.55 id 0x1d000002 opcode 0xc
+""".splitlines()
+
+CALLS = (("CreateBo", 0), ("CreateBo", -errno.EAGAIN), ("mmap", 0))
+GOOD = Told(Outcome.PASS, CALLS, mailbox_trace.messages(LINES))
+TEST = "test_x.py::test_e01"
+
+
+def differences(first: Told, second: Told) -> list[tuple[Aspect, str, str]]:
+    found = compare([{TEST: first}], [{TEST: second}])
+    assert not any(one.unsteady for one in found)
+    return [(one.aspect, one.first, one.second) for one in found]
+
+
+def test_messages_are_read_and_channels_numbered_as_they_speak() -> None:
+    assert GOOD.messages == (Message(0, True, 0x103), Message(0, False, 0x103), Message(1, True, 0xC))
+
+
+def test_the_same_is_no_difference() -> None:
+    assert differences(GOOD, GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            {"outcome": Outcome.FAIL, "said": "assert 1 == 2\nmore"},
+            (Aspect.OUTCOME, "PASS", "FAIL: assert 1 == 2"),
+        ),
+        (
+            {"calls": (CALLS[0], ("CreateBo", -errno.EINVAL), CALLS[2])},
+            (Aspect.ERRNO, "call 2, CreateBo: EAGAIN", "EINVAL"),
+        ),
+        ({"calls": (*CALLS, ("SyncBo", 0), ("SyncBo", 0))}, (Aspect.CALLS, "no more", "SyncBo x2")),
+        (
+            {"messages": (Message(0, True, 0x103), Message(1, True, 0xC))},
+            (Aspect.MESSAGES, "receives 0x103", "no more"),
+        ),
+    ],
+)
+def test_one_changed_answer_is_found_and_named(change: dict[str, object], expected: tuple[Aspect, str, str]) -> None:
+    assert differences(GOOD, replace(GOOD, **change)) == [expected]  # type: ignore[arg-type]
+
+
+def test_how_channels_and_directions_interleave_is_chance() -> None:
+    assert GOOD.messages is not None
+    sent, received, other = GOOD.messages
+    for order in ((other, sent, received), (received, sent, other)):
+        assert differences(GOOD, replace(GOOD, messages=order)) == []
+
+
+def test_another_order_of_what_is_sent_is_found() -> None:
+    one, other = Message(0, True, 0x103), Message(0, True, 0x10A)
+    found = differences(replace(GOOD, messages=(one, other)), replace(GOOD, messages=(other, one)))
+    assert found == [(Aspect.ORDER, "channel 0, message 1: sends 0x103", "sends 0x10a")]
+
+
+def test_who_could_not_listen_says_nothing_about_messages() -> None:
+    assert differences(GOOD, replace(GOOD, messages=None)) == []
+
+
+def test_a_test_that_one_did_not_answer() -> None:
+    assert compare([{TEST: GOOD}], [{}]) == [Difference(TEST, Aspect.OUTCOME, "PASS", "not asked")]
+
+
+def test_what_a_side_does_not_repeat_is_unsteady() -> None:
+    other = replace(GOOD, calls=CALLS[:2])
+    found = compare([{TEST: GOOD}, {TEST: other}], [{TEST: other}, {TEST: other}])
+    assert [(one.aspect, one.unsteady) for one in found] == [(Aspect.CALLS, True)]
+    failed = replace(other, outcome=Outcome.FAIL)
+    found = compare([{TEST: GOOD}, {TEST: other}], [{TEST: failed}, {TEST: failed}])
+    assert [(one.aspect, one.unsteady) for one in found] == [(Aspect.OUTCOME, False), (Aspect.CALLS, True)]
