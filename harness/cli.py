@@ -61,6 +61,7 @@ def cli() -> None:
     help="on ssh:HOST: the way into a kernel once, or never: it runs there already  [auto]",
 )
 @click.option("--boot-seconds", type=float, help="how long a kernel may take until it answers  [90; on ssh:HOST 300]")
+@click.option("--test-seconds", type=float, help="how long a test may take  [60; soak: 1200, half of it under load]")
 @click.option("--boot-parameters", metavar="WORDS", help="on ssh:HOST: more for the kernel's command line")
 @click.option("--leave", is_flag=True, default=None, help="on ssh:HOST: leave it in the last kernel under test")
 @click.option(
@@ -79,8 +80,8 @@ def cli() -> None:
 @click.option("--profile", type=click.Choice([p.value for p in Profile]), help="kernel configuration  [plain]")
 @click.option(
     "--suite",
-    type=click.Choice(["heap", "mode", "stress", "enumeration"]),
-    help="all tests, those that depend on the address mode, many repetitions, or every allocation failing  [heap]",
+    type=click.Choice(["heap", "mode", "stress", "enumeration", "soak"]),
+    help="all tests, those that depend on the address mode, repetitions, every allocation failing, or a load  [heap]",
 )
 @click.option("-k", "select", metavar="EXPR", help="only tests that match, as in pytest")
 @click.option("--quick", is_flag=True, default=None, help="only the tests of the quick set")

@@ -42,11 +42,15 @@ TARGET = (
 )
 
 
+SOAK_SECONDS = 1200.0
+
+
 class Job(_Strict):
     """One question about one series. Paths are as the user wrote them, relative to where he stands.
 
     ``suite``: all tests but the long ones and the enumeration, those that depend on the address mode, those with many
-    repetitions, or the enumeration. ``quick``: only the tests that are marked so.
+    repetitions, the enumeration, or a load that lasts for half of ``test_seconds`` (soak). ``quick``: only the tests
+    that are marked so.
     ``per_patch``: every patch of the series is built and tested.
     ``edits``: changes by pattern on top of every lane: files, or names in patches/edits.
     ``start``: whether guests are restored from a saved one or booted. ``fresh``: ask every test, also what an earlier
@@ -71,7 +75,7 @@ class Job(_Strict):
     address_mode: AddressMode = AddressMode.SVA
     profile: Profile = Profile.PLAIN
     kconfig: tuple[str, ...] = ()
-    suite: Literal["heap", "mode", "stress", "enumeration"] = "heap"
+    suite: Literal["heap", "mode", "stress", "enumeration", "soak"] = "heap"
     select: str = ""
     quick: bool = False
     per_patch: bool = False
@@ -104,6 +108,13 @@ class Job(_Strict):
         if self.kmemleak and self.profile is not Profile.DEBUG:
             raise ValueError("kmemleak needs the debug profile")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _long_enough(cls, data: Any) -> Any:
+        """A load is sustained for half of what a test may take."""
+        soaks = isinstance(data, dict) and data.get("suite") == "soak"
+        return {"test_seconds": SOAK_SECONDS, **data} if soaks else data
 
     @model_validator(mode="before")
     @classmethod

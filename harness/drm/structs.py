@@ -270,6 +270,28 @@ class GetArray(ctypes.Structure):
     )
 
 
+class Sensor(ctypes.Structure):
+    """struct amdxdna_drm_query_sensor. ``input`` is what it says now, times ten to the ``unitm``."""
+
+    SIZE = 168
+    _fields_ = (
+        ("label", ctypes.c_char * 64),
+        ("input", _U32),
+        ("max", _U32),
+        ("average", _U32),
+        ("highest", _U32),
+        ("status", ctypes.c_char * 64),
+        ("units", ctypes.c_char * 16),
+        ("unitm", ctypes.c_int8),
+        ("type", _U8),
+        ("pad", _U8 * 6),
+    )
+
+    @property
+    def scaled(self) -> float:
+        return float(self.input) * 10.0 ** int(self.unitm)
+
+
 class BoUsage(ctypes.Structure):
     """struct amdxdna_drm_bo_usage: ``pid`` in, bytes out."""
 
@@ -352,6 +374,7 @@ SIZES: dict[type[ctypes.Structure], int] = {
     GetInfo: 16,
     SetState: 16,
     GetArray: 24,
+    Sensor: Sensor.SIZE,
     BoUsage: 32,
     AieStatus: 16,
     ResourceInfo: 40,

@@ -13,6 +13,7 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
                  outside: npu.contexts, and the largest heap of one context meanwhile: npu.heap (bytes), npu.chunks;
                  disarmed: detectors that were off when it began, silenced: those it switched off;
                  spoiled: it failed, and its guest is of no use to others;
+                 series: what sensors said by name: unit, every (s), values;
                  gcov: .gcda files by name (deflated, base64), if the driver counts and each test is asked for it
                  calls: [name, 0 or -errno], and mailbox: lines of the driver's trace points, or deaf: why there are
                  none, if the run is traced
@@ -39,7 +40,7 @@ from harness.formats.splat import find_splats
 from harness.model.finding import Finding, Kind
 from harness.model.judge import LaneResults
 from harness.model.leak import leaks
-from harness.model.result import Measure, Outcome, Result
+from harness.model.result import Measure, Outcome, Result, Series
 
 Event = Mapping[str, Any]
 KERNEL_LOG = "boot/kernel-log"
@@ -219,6 +220,7 @@ def _test_end(state: _Fold, event: Event) -> None:
         },
         disarmed=tuple(map(str, event.get("disarmed", ()))),
         boot=int(event.get("boot", 0)),
+        series={name: _series(said) for name, said in (event.get("series") or {}).items()},
     )
     counters = event.get("counters") or {}
     before = {**(counters.get("before") or {}), **state.outside}
@@ -228,6 +230,10 @@ def _test_end(state: _Fold, event: Event) -> None:
         state.blame((result.id, result.attempt), [*findings, *found])
         return
     state.add(_with_findings(result, [*findings, *found]))
+
+
+def _series(said: Mapping[str, Any]) -> Series:
+    return Series(str(said["unit"]), float(said["every"]), tuple(map(float, said["values"])))
 
 
 def _lost(state: _Fold, event: Event) -> None:

@@ -7,17 +7,19 @@ A plain pytest on a machine with an NPU may use them too: ``pytest -p harness.gu
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict
 
 import pytest
 
 from harness.drm.client import Client
 from harness.drm.device import Device
 from harness.drm.heap import Heap
-from harness.guest import spoiled
+from harness.guest import sensors, spoiled
 from harness.guest import variant as variants
 from harness.guest.npu import Npu
 from harness.guest.port import Link
 from harness.guest.scenario import Scenario
+from harness.guest.sensors import Watch
 from harness.guest.spoiled import WAYS, Message, Sweep
 from harness.guest.variant import Variant
 
@@ -32,11 +34,16 @@ MARKS = (
     "leaves(counter, count): what stays behind and is not the driver's: so much more of a counter is no leak",
     "spoils: when it fails, the device is of no use to other tests: the rest of them gets a fresh guest",
     "root: needs more than an open file: sysfs, debugfs, modules",
+    "soak: loads the NPU for as long as it may, while power and temperature are recorded; a suite of its own",
     "enumeration: makes every allocation or message fail, one after the other; a suite of its own",
     "hunt: does a script that the host sends; a suite of its own",
 )
 LINK = pytest.StashKey[Link]()
 VARIANT = pytest.StashKey[Variant]()
+LIMIT = pytest.StashKey[float]()
+"""How long a test may take, in seconds."""
+SERIES = pytest.StashKey[dict[str, dict[str, object]]]()
+"""What sensors said while a test ran."""
 
 Opener = Callable[[], Client]
 
@@ -126,6 +133,21 @@ def measure(request: pytest.FixtureRequest) -> Callable[[str, float, str], None]
         request.node.user_properties.append((name, {"value": value, "unit": unit}))
 
     return add
+
+
+@pytest.fixture
+def sustained(request: pytest.FixtureRequest) -> float:
+    """For how many seconds a load is sustained: half of what the test may take."""
+    return request.config.stash.get(LIMIT, 60.0) / 2
+
+
+@pytest.fixture
+def watch(request: pytest.FixtureRequest, client: Client) -> Iterator[Watch]:
+    """Reads the machine's sensors, and the driver's own, until the test ends; their series go into its result."""
+    probes = [*sensors.hwmon(), *sensors.rapl(), *sensors.driver(client)]
+    with Watch(probes) as watching:
+        yield watching
+    request.node.stash[SERIES] = {name: asdict(series) for name, series in watching.thinned().items()}
 
 
 @pytest.fixture

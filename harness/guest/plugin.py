@@ -17,6 +17,7 @@ import pytest
 
 from harness.drm.calls import ANSWERS
 from harness.guest import counters, detectors, gcov, kmemleak
+from harness.guest.fixtures import SERIES
 from harness.guest.kmsg import Reader
 from harness.guest.limit import limited
 from harness.guest.mailbox import Mailbox
@@ -29,6 +30,7 @@ SUITES = {
     "mode": "mode and not enumeration and not long and not hunt",
     "stress": "stress and not enumeration and not hunt",
     "enumeration": "enumeration",
+    "soak": "soak",
     "hunt": "hunt",
 }
 """The suites, by the marks of their tests."""
@@ -151,6 +153,7 @@ class Events:
                 duration=round(result.duration, 3),
                 counters={"before": before, "after": self.counters},
                 measures=dict(item.user_properties),
+                **({"series": item.stash[SERIES]} if SERIES in item.stash else {}),
                 disarmed=[name for name, on in armed.items() if not on],
                 silenced=self.silenced,
                 spoiled=self.spoiled,

@@ -109,7 +109,7 @@ def driver(client: Client) -> Iterator[Probe]:
         for number, sensor in enumerate(ask()):
             if sensor.type == _POWER and sensor.label:
                 name = sensor.label.decode(errors="replace")
-                yield Probe(f"NPU {name}", WATT, lambda n=number: ask()[n].watts)  # type: ignore[misc]
+                yield Probe(f"NPU {name}", WATT, lambda n=number: ask()[n].scaled)  # type: ignore[misc]
 
 
 class Watch:

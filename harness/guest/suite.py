@@ -58,6 +58,7 @@ def run(waiting: Waiting, link: Link, order: Order, kmsg: Reader) -> int:
     assert session is not None
     config = session.config
     config.stash[fixtures.LINK] = link
+    config.stash[fixtures.LIMIT] = order.limit
     events = Events(link, order, kmsg)
     config.pluginmanager.register(events)
     items = events.chosen(session.items)

@@ -40,6 +40,15 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Series:
+    """What a sensor said over a test, a value every ``every`` seconds."""
+
+    unit: str
+    every: float
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Result:
     """One attempt at one test or stage.
 
@@ -48,7 +57,7 @@ class Result:
     itself said yes, and only the kernel messages make it a FAIL. ``known``: it failed, and all of that is on the
     list of known failures; it counts as a PASS then, but nothing was mended. ``disarmed``: detectors of the kernel that
     were off already when the test began; what they would have said nobody knows. ``boot``: the number of the guest, 0
-    for none.
+    for none. ``series``: what sensors said meanwhile, by name.
     """
 
     id: str
@@ -62,6 +71,7 @@ class Result:
     known: bool = False
     disarmed: tuple[str, ...] = ()
     boot: int = 0
+    series: Mapping[str, Series] = field(default_factory=dict)
 
     @property
     def fingerprints(self) -> frozenset[str]:

@@ -86,6 +86,7 @@ def _result(result: Result) -> dict[str, Any]:
         "findings": [_finding(finding) for finding in result.findings],
         "disarmed": list(result.disarmed),
         "measures": {name: _measure(m) for name, m in result.measures.items()},
+        **({"series": {name: vars(series) for name, series in result.series.items()}} if result.series else {}),
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.model.report import Report
-from harness.reporters.page import failures, first, lab, lists, numbers, suite
+from harness.reporters.page import failures, first, lab, lists, numbers, sensors, suite
 from harness.reporters.page.document import Section, document
 
 BEFORE = (failures.worse, failures.unanswered, lists.patches)
@@ -23,6 +23,7 @@ BEHIND = (
     lab.coverage,
     numbers.measures,
     numbers.memory,
+    sensors.sensors,
     suite.durations,
     suite.tests,
     lab.detectors,

@@ -29,32 +29,6 @@ from harness.targets.ssh.machine import Machine
 LEAVE_SECONDS = 150.0
 """How long a shutdown may take: systemd gives a service 90 s."""
 PAUSE_SECONDS = 2.0
-ARM = r"""
-import fcntl, os, struct, sys
-seconds, module = int(sys.argv[1]), sys.argv[2]
-for name in os.listdir("/sys/class/watchdog"):
-    device = os.path.realpath(f"/sys/class/watchdog/{name}/device")
-    if os.path.basename(os.path.realpath(device + "/driver/module")) == module:
-        break
-else:
-    sys.exit("no watchdog has this driver")
-fd = os.open(f"/dev/{name}", os.O_WRONLY)
-granted = struct.unpack("i", fcntl.ioctl(fd, 0xC0045706, struct.pack("i", seconds)))[0]
-os.write(fd, b"\0")
-with open(f"/sys/class/watchdog/{name}/nowayout", "w") as stream:
-    stream.write("1")
-os.close(fd)
-with open(device + "/driver/unbind", "w") as stream:
-    stream.write(os.path.basename(device))
-print("armed", granted)
-"""
-"""Every one of these drivers stops its watchdog when the kernel goes down, by kexec too. One that may not be stopped,
-and whose driver is gone before, ticks on."""
-RELEASED = (
-    "busctl set-property org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager "
-    "RuntimeWatchdogUSec t 0"
-)
-"""systemd holds the watchdog where RuntimeWatchdogSec= is set."""
 
 
 class Power(Protocol):
@@ -130,9 +104,7 @@ class Boots:
         if not host.watchdog:
             self._once(f"{self.machine.name} has no hardware watchdog: a kernel that hangs needs a hand, or a switch")
             return ""
-        script = f"{ways.PATHS}modprobe {host.watchdog}; {RELEASED} >/dev/null 2>&1; "
-        script += f'python3 -s -c "$(cat)" {self.rules.seconds:.0f} {host.watchdog}'
-        status, said = self.machine.root(script, 60.0, ARM.encode())
+        status, said = self.machine.python("arm", f"{self.rules.seconds:.0f}", host.watchdog)
         if status != 0:
             last = (said.strip().splitlines() or ["it says nothing"])[-1]
             self._once(f"{self.machine.name}: its watchdog {host.watchdog} cannot be armed: {last}")

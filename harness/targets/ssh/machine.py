@@ -13,11 +13,12 @@ from pathlib import Path
 from harness.errors import InfraError, UsageError
 from harness.formats import lab_host
 from harness.formats.machine_facts import PROBE, Facts, read
+from harness.host.data import data_folder
 from harness.host.ssh import Connection, Guard, connect
 from harness.host.ssh_config import Reach
 from harness.model.lab_host import LabHost
 
-PROBE_SECONDS = 60.0
+PROBE_SECONDS = 90.0
 RETRY_SECONDS = 2.0
 SEND_SECONDS = 600.0
 
@@ -67,9 +68,9 @@ class Machine:
 
     def host(self) -> LabHost:
         """How it boots. InfraError."""
-        status, output = self.root(lab_host.PROBE, PROBE_SECONDS)
+        output = self.python("probe", lab_host.HOME, lab_host.STATE)[1]
         found = lab_host.read(output)
-        if status != 0 or not found.release:
+        if found is None:
             raise InfraError(f"{self.name} does not say how it boots: {output.strip()[-300:]}")
         return found
 
@@ -80,6 +81,11 @@ class Machine:
             raise InfraError(f"{self.name} lets this user do nothing as root", hint="allow sudo without a password")
         quoted = script.replace("'", "'\\''")
         return self.connection.run(f"{facts.root}sh -c '{quoted}'", seconds, stdin)
+
+    def python(self, leaf: str, *words: str) -> tuple[int, str]:
+        """Run a file of harness/guest that needs nothing else there, as root: status and output. InfraError."""
+        script = data_folder("harness") / "guest" / f"{leaf}.py"
+        return self.root(f"exec python3 -s - {' '.join(words)}", PROBE_SECONDS, script.read_bytes())
 
     def do(self, what: str, script: str, seconds: float = 60.0, stdin: bytes = b"") -> str:
         """The same, but a script that says no is an InfraError that says ``what`` it was for."""
