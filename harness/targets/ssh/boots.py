@@ -88,6 +88,21 @@ class Boots:
             ways.leave(machine, command)
             return self._arrived(sent, folder)
 
+    def wake(self) -> Facts:
+        """What the machine says now; one that does not answer has its power taken away for a moment. InfraError: nobody
+        can, or that did not help. UsageError: host key or login."""
+        machine = self.machine
+        try:
+            return machine.ask()
+        except InfraError:
+            if not self._cycle():
+                raise
+        facts = machine.again(machine.back_seconds)
+        if facts is None:
+            text = f"{machine.name} does not answer, not after a power cycle either"
+            raise InfraError(text, hint="look at its console")
+        return facts
+
     def _at_home(self) -> LabHost:
         """The machine in its own kernel, and well: a kernel under test, or one that died in part, boots no other."""
         host = self.machine.host()
@@ -154,7 +169,10 @@ class Boots:
         """Back into the machine's own kernel, by whatever it takes. InfraError: it does not come back."""
         machine = self.machine
         with step(f"{machine.name}: back into {self.known_good}"):
-            facts = machine.ask()
+            facts = self.wake()
+            if facts.release == self.known_good and not facts.oopsed:  # by itself, or it had to be woken
+                self.booted = ""
+                return
             sent = Sent(facts.boot_id, self.known_good, self.known_good)
             for go in self._orders():
                 go()

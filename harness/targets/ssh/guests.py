@@ -37,7 +37,7 @@ class SshLab:
         """The machine in the payload's kernel. UsageError: host key or login; InfraError: the machine is not there, or
         not fit; SessionLost: the kernel does not come up."""
         wanted = payload.module.kernel
-        facts = self.machine.ask()
+        facts = self.machine.ask() if self.boots is None else self.boots.wake()
         if wrong := unusable(facts):
             raise InfraError(f"{self.machine.name} {wrong[0]}", hint=wrong[1])
         self.upkeep.first()
