@@ -10,6 +10,7 @@ from harness.errors import InfraError
 from harness.host import device_table
 from harness.host.npu_control import NpuControl
 from harness.host.qmp import Monitor
+from harness.host.vm import DEVICE_TABLE_REGISTER
 
 
 class Machine:
@@ -20,7 +21,7 @@ class Machine:
         self.closed = False
 
     def read_physical(self, address: int) -> int:
-        assert address == device_table.DEVICE_TABLE_REGISTER
+        assert address == DEVICE_TABLE_REGISTER
         if not self.bases:
             raise InfraError("QEMU is gone")
         return self.bases.pop(0)
