@@ -5,10 +5,10 @@ before it is given back."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 
-from harness.errors import InfraError, UsageError
+from harness.errors import HarnessError, InfraError
 from harness.host.database import Database
 from harness.host.health import TABLE as HEALTH
 from harness.host.health import HealthRecord
@@ -66,8 +66,7 @@ def held(job: Job, run: str, stop: Callable[[], None]) -> Iterator[Lease]:
         try:
             yield lease
         finally:
-            with suppress(LeaseLost, UsageError):  # then it is not ours to say
-                repair(machine, hands, record, run)
+            _look_at(machine, hands, record, run)
 
 
 @contextmanager
@@ -77,6 +76,16 @@ def lent(job: Job, run: str, stop: Callable[[], None]) -> Iterator[Lease]:
     with leases.hold(f"{this_process(run).host} {full_address(job.lent)}", run, job.wait_seconds) as lease:
         lease.on_lost = stop
         yield lease
+
+
+def _look_at(machine: str, hands: Remote, record: HealthRecord, run: str) -> None:
+    """The run is over: nothing that shows now changes what it came to."""
+    try:
+        repair(machine, hands, record, run)
+    except LeaseLost:
+        say(f"{machine} is not ours any more: who has it will see in which state it is")
+    except HarnessError as error:
+        say(f"nobody knows how {machine} is: {error.message}")
 
 
 def mend(target: str, run: str) -> tuple[str, Outcome]:
