@@ -22,6 +22,8 @@ class Console(Protocol):
 
     def since_mark(self) -> str: ...
 
+    def close(self) -> None: ...
+
 
 class Evidence:
     """Of one machine; ``console`` None: nobody listens to it."""
@@ -60,6 +62,11 @@ class Evidence:
     def said(self) -> str:
         """The console since its mark."""
         return self.console.since_mark() if self.console is not None else ""
+
+    def close(self) -> None:
+        """Listen to the console no more."""
+        if self.console is not None:
+            self.console.close()
 
     def _names(self) -> list[str]:
         script = f'for f in {PATTERNS}; do [ -f "$f" ] && echo "$f"; done; :'

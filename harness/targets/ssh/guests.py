@@ -64,6 +64,7 @@ class SshLab:
                 self.machine.note(f"{self.machine.name} was left in a kernel under test: {error.message}")
         with suppress(HarnessError):
             self.upkeep.last()
+        self.evidence.close()
         self.machine.end()
 
 
