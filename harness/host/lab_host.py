@@ -148,6 +148,10 @@ class LabHost:
         """Whether the emulation runs, whatever its guest does."""
         return self._qemu is not None and self._qemu.poll() is None and self._npu is not None and self._npu.alive()
 
+    def link(self, up: bool) -> None:
+        """Plug the network cable in, or pull it."""
+        self.monitor.command("human-monitor-command", **{"command-line": f"set_link nic {'on' if up else 'off'}"})
+
     def console(self, since: int = 0) -> str:
         """The console from byte ``since`` on. Hostile input."""
         if not self.console_path.exists():
