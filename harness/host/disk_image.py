@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import tomllib
 import uuid
+import zlib
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -26,7 +27,7 @@ from harness.host.data import data_folder
 from harness.host.store import Store, hash_tree, key_of
 from harness.log import step
 
-LAYOUT = 1
+LAYOUT = 2
 """Part of every key; to be raised when the code below changes what comes out."""
 START = 1 << 20
 """Where the partition begins, in bytes; GRUB lies before it."""
@@ -120,7 +121,7 @@ def _boot_sectors(out: Path) -> None:
     disk = out / "disk.img"
     boot, core = (out / "boot.img").read_bytes(), (out / "core.img").read_bytes()
     try:
-        head = boot_sectors(boot, core, START // SECTOR, (disk.stat().st_size - START) // SECTOR)
+        head = boot_sectors(boot, core, zlib.crc32(core), START // SECTOR, (disk.stat().st_size - START) // SECTOR)
     except ValueError as error:
         raise InfraError(f"GRUB does not fit: {error}", log=out / "install.log") from error
     with disk.open("r+b") as stream:
