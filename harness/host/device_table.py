@@ -28,16 +28,18 @@ def device_table(monitor: Monitor) -> int:
     return monitor.read_physical(DEVICE_TABLE_REGISTER) & DEVICE_TABLE_MASK
 
 
-def follow(monitor: Monitor, npu: NpuControl, ended: threading.Event) -> None:
-    """Tell the NPU whenever a machine that reboots has another table, until ``ended`` or one of both is gone."""
+def follow(qmp: Path, npu: NpuControl, ended: threading.Event) -> None:
+    """Tell the NPU whenever a machine that reboots has another table, until ``ended`` or one of both is gone. The monitor
+    is this thread's own: those of one thread share an event loop."""
     known = 0
     with suppress(InfraError):
+        monitor = Monitor(qmp)
         while not ended.wait(FOLLOW_SECONDS):
             base = device_table(monitor)
             if base and base != known:
                 npu.request("device-table", base=base)
             known = base
-    monitor.close()
+        monitor.close()
 
 
 def main(qmp: str, control: str) -> int:

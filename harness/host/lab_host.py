@@ -141,8 +141,8 @@ class LabHost:
             time.sleep(0.05)
         self.monitor = Monitor(self._sockets.monitor)
         self._watch.clear()
-        watcher = Monitor(self._sockets.folder / "watch")
-        threading.Thread(target=follow, args=(watcher, self.npu, self._watch), daemon=True).start()
+        words = self._sockets.folder / "watch", self.npu, self._watch
+        threading.Thread(target=follow, args=words, name="device table", daemon=True).start()
 
     def alive(self) -> bool:
         """Whether the emulation runs, whatever its guest does."""

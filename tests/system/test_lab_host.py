@@ -24,8 +24,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
         yield host
 
 
-@pytest.mark.parametrize("number", range(1, TIMES + 1))
 @pytest.mark.parametrize("one", MISBEHAVIOURS, ids=lambda one: one.name)
+@pytest.mark.parametrize("number", range(1, TIMES + 1))
 def test_it_recovers_without_a_person(one: Misbehaviour, number: int, host: LabHost, tmp_path: Path) -> None:
     played = one.play(host, tmp_path)
     print(f"{one.about}: answers after {played.answers:.0f} s, HEALTHY after {played.healthy:.0f} s")

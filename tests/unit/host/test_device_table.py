@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -9,7 +10,6 @@ import pytest
 from harness.errors import InfraError
 from harness.host import device_table
 from harness.host.npu_control import NpuControl
-from harness.host.qmp import Monitor
 from harness.host.vm import DEVICE_TABLE_REGISTER
 
 
@@ -43,13 +43,15 @@ def test_each_boot_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_table, "FOLLOW_SECONDS", 0.001)
     size = 0x1FF  # the register's low bits are the table's size
     machine, npu = Machine([0, 0x1000 | size, 0x1000 | size, 0, 0x1000 | size, 0x7F000 | size]), Npu()
-    device_table.follow(cast(Monitor, machine), cast(NpuControl, npu), threading.Event())
+    monkeypatch.setattr(device_table, "Monitor", lambda path: machine)
+    device_table.follow(Path("qmp"), cast(NpuControl, npu), threading.Event())
     assert npu.told == [0x1000, 0x1000, 0x7F000], "reset, the same place again, kexec into another"
-    assert machine.closed
 
 
-def test_it_ends_when_it_is_told() -> None:
+def test_it_ends_when_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ended, machine = threading.Event(), Machine([0x1000])
     ended.set()
-    device_table.follow(cast(Monitor, machine), cast(NpuControl, Npu()), ended)
+    monkeypatch.setattr(device_table, "Monitor", lambda path: machine)
+    device_table.follow(Path("qmp"), cast(NpuControl, Npu()), ended)
     assert machine.bases == [0x1000]
+    assert machine.closed
