@@ -29,8 +29,8 @@ def device_table(monitor: Monitor) -> int:
 
 
 def follow(qmp: Path, npu: NpuControl, ended: threading.Event) -> None:
-    """Tell the NPU whenever a machine that reboots has another table, until ``ended`` or one of both is gone. The monitor
-    is this thread's own: those of one thread share an event loop."""
+    """Tell the NPU whenever a machine that reboots has another table, until ``ended`` or one of both is gone. The
+    monitor is this thread's own: those of one thread share an event loop."""
     known = 0
     with suppress(InfraError):
         monitor = Monitor(qmp)
