@@ -19,7 +19,7 @@ from harness.host.ssh import Connection, connect
 from harness.host.ssh_config import CONFIG, reach
 from harness.host.store import Store
 
-TARGET = ("--kernel", KERNEL, "--target", f"ssh:{NAME}", "--boot-seconds", "240")
+TARGET = ("--kernel", KERNEL, "--target", f"ssh:{NAME}", "--boot-seconds", "600")
 PANIC = Edit(
     "drivers/accel/amdxdna/amdxdna_gem.c",
     r"int amdxdna_drm_sync_bo_ioctl\([^{]*?\)\n\{\n",

@@ -138,6 +138,7 @@ def prepare(home: Path, monkeypatch: pytest.MonkeyPatch, name: str = "test_it.py
     log.write_bytes(b"")
     monkeypatch.setattr(kmsg.Reader.__init__, "__defaults__", (str(log),))
     monkeypatch.setattr(plugin, "CLEANUP_SECONDS", 0.3)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # as in a guest: here are plug-ins that it has not got
     folder = home / "tests/target"
     folder.mkdir(parents=True)
     (folder / name).write_text(SUITE)
