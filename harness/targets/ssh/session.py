@@ -128,8 +128,9 @@ class SshSession:
     def guard(self, modules: Sequence[Path]) -> None:
         """From now on the agent's keeper feeds the watchdog whose driver this is, with what it needs. One that does not
         load is said, and costs only this net."""
+        there = set(self.agent.run(["ls", "/sys/module"])[1].split())
         entries = []
-        for path in modules:
+        for path in (path for path in modules if _module(path.name) not in there):
             self.agent.put(f"{self.home}/modules/{path.name}", path.read_bytes())
             entries.append({"path": f"modules/{path.name}", "params": ""})
         try:

@@ -81,6 +81,12 @@ class Host:
         return {e["id"].partition("::")[2]: e for e in self.events if e["event"] == "test-end"}
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_guest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which has none of the plug-ins that happen to be installed here."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     guest_end, host_end = socket.socketpair()
@@ -138,7 +144,6 @@ def prepare(home: Path, monkeypatch: pytest.MonkeyPatch, name: str = "test_it.py
     log.write_bytes(b"")
     monkeypatch.setattr(kmsg.Reader.__init__, "__defaults__", (str(log),))
     monkeypatch.setattr(plugin, "CLEANUP_SECONDS", 0.3)
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # as in a guest: here are plug-ins that it has not got
     folder = home / "tests/target"
     folder.mkdir(parents=True)
     (folder / name).write_text(SUITE)
