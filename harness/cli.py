@@ -54,6 +54,7 @@ def cli() -> None:
     metavar="TARGET",
     help="emulated, ssh:HOST, where the kernels are booted, or passthrough:PCI-ADDRESS  [emulated]",
 )
+@click.option("--place", metavar="NAME", help="a place of labgrid that is acquired meanwhile (LG_COORDINATOR)")
 @click.option("--wait-seconds", metavar="N", type=float, help="how long for a machine that others have  [3600]")
 @click.option(
     "--boot",

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 @click.option("--kernel", metavar="SRC", default="", help=f"asked on both: {SRC}")
 @click.option("--npu", type=click.Choice(["npu1", "npu4", "npu5", "npu6"]), help="generation of both  [npu4]")
 @click.option("--address-mode", type=click.Choice([m.value for m in AddressMode]), help="of both")
+@click.option(
+    "--boot",
+    type=click.Choice(["auto", "kexec", "grub", "systemd-boot", "never"]),
+    help="on ssh:HOST: the way into the kernel, or never: it runs there already  [auto]",
+)
 @click.option("-k", "select", metavar="EXPR", help="only tests that match, as in pytest")
 @click.option("--quick", is_flag=True, default=None, help="only the tests of the quick set")
 @click.option("--times", type=click.IntRange(1, 20), default=2, show_default=True, help="so often is each asked")

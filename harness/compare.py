@@ -45,6 +45,8 @@ def side(text: str, asked: Mapping[str, Any]) -> Job | Path:
     kind, _, npu = text.partition(":")
     if kind == "emulated" and npu in NPUS:
         text, asked = kind, {**asked, "npu": npu}
+    if kind != "ssh":
+        asked = {key: value for key, value in asked.items() if key != "boot"}
     try:
         return check({**asked, "target": text, "traced": True, "fresh": True}, Job, text)
     except UsageError as error:

@@ -5,7 +5,7 @@ before it is given back."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 
 from harness.errors import HarnessError, InfraError
@@ -13,6 +13,7 @@ from harness.host.database import Database
 from harness.host.health import TABLE as HEALTH
 from harness.host.health import HealthRecord
 from harness.host.holder import this_process
+from harness.host.labgrid import place
 from harness.host.leases import TABLE as LEASES
 from harness.host.leases import Lease, LeaseLost, Leases, default_url
 from harness.host.pci import full_address
@@ -52,7 +53,7 @@ def held(job: Job, run: str, stop: Callable[[], None]) -> Iterator[Lease]:
     machine = name_of(way)
     leases, record = tables()
     _not_broken(job.machine, machine, record)
-    with leases.hold(machine, run, job.wait_seconds) as lease:
+    with leases.hold(machine, run, job.wait_seconds) as lease, _place(job):
         lease.on_lost = stop
         _not_broken(job.machine, machine, record)
         hands = Remote(way, lease)
@@ -73,9 +74,14 @@ def held(job: Job, run: str, stop: Callable[[], None]) -> Iterator[Lease]:
 def lent(job: Job, run: str, stop: Callable[[], None]) -> Iterator[Lease]:
     """Have the job's PCI device of this host. InfraError: others have it for too long."""
     leases, _ = tables()
-    with leases.hold(f"{this_process(run).host} {full_address(job.lent)}", run, job.wait_seconds) as lease:
+    machine = f"{this_process(run).host} {full_address(job.lent)}"
+    with leases.hold(machine, run, job.wait_seconds) as lease, _place(job):
         lease.on_lost = stop
         yield lease
+
+
+def _place(job: Job) -> AbstractContextManager[None]:
+    return place(job.place, job.wait_seconds) if job.place else nullcontext()
 
 
 def _look_at(machine: str, hands: Remote, record: HealthRecord, run: str) -> None:

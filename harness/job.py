@@ -60,10 +60,11 @@ class Job(_Strict):
     ``traced``: each test's record has what the system calls answered and which messages went to firmware and back.
     ``workers``: guests at a time, 0 for as many as cores and memory allow. ``target``: emulated,
     ssh:[USER@]HOST, a machine on which the kernels are installed and booted, or passthrough:PCI-ADDRESS, this host's
-    NPU in a guest. ``kconfig``: fragments on top of what the profile and the target ask for.
-    On a machine: ``wait_seconds``: how long for it, while others have it. ``boot``: the way into a kernel once, or
-    never: it runs the right one already. ``boot_parameters``: added to the kernel's command line. ``leave``: it stays
-    in the last kernel under test. ``boot_seconds``: how long a kernel may take until it answers.
+    NPU in a guest; ``wait_seconds``: how long for it, while others have it; ``place``: labgrid's, acquired meanwhile.
+    ``kconfig``: fragments on top of what the profile and the target ask for.
+    On a machine: ``boot``: the way into a kernel once, or never: it runs the right one already. ``boot_parameters``:
+    added to the kernel's command line. ``leave``: it stays in the last kernel under test.
+    ``boot_seconds``: how long a kernel may take until it answers.
     """
 
     kernel: str = Field(min_length=1)
@@ -91,6 +92,7 @@ class Job(_Strict):
     test_seconds: float = Field(default=60.0, gt=0, le=3600)
     boot_seconds: float = Field(default=90.0, gt=0, le=3600)
     wait_seconds: float = Field(default=3600.0, ge=0)
+    place: str = ""
     boot: Literal["auto", "kexec", "grub", "systemd-boot", "never"] = "auto"
     boot_parameters: str = ""
     leave: bool = False
@@ -105,6 +107,8 @@ class Job(_Strict):
             raise ValueError("boot, boot_parameters and leave are for a target behind ssh")
         if self.kernel.startswith("debian-bin:") and (self.coverage or self.profile is not Profile.PLAIN):
             raise ValueError("a kernel as shipped is not built: neither coverage nor the debug profile")
+        if self.place and not self.real:
+            raise ValueError("a place of labgrid is for a target behind ssh, or passthrough")
         if self.kmemleak and self.profile is not Profile.DEBUG:
             raise ValueError("kmemleak needs the debug profile")
         return self

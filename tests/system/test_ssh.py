@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import threading
@@ -159,6 +160,15 @@ def test_each_lane_gets_its_own_driver(harness: Harness, machine: LabMachine, pl
         lane: [r["evidence"] for r in ran.records(lane) if r.get("id") == "stage/probe"] for lane in ("base", "head")
     }
     assert probed["base"] != probed["head"]
+
+
+def test_the_machine_answers_as_an_emulated_guest_does(harness: Harness, machine: LabMachine, tmp_path: Path) -> None:
+    words = ("--kernel", KERNEL, "-k", "e01 or l01", "--boot", "never", "--times", "1", "--json")
+    ran = harness("compare-npu", "emulated", "ssh:testhost", *words, "--out", tmp_path / "both", env=machine.env())
+    assert ran.status == 0, ran
+    found = json.loads(ran.stdout)
+    assert found["asked"] >= 2
+    assert found["deaf"] == []
 
 
 def test_an_unknown_host_key_is_refused(harness: Harness, machine: LabMachine, tmp_path: Path) -> None:
