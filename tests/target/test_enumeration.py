@@ -43,6 +43,8 @@ from harness.guest.worker import Worker
 pytestmark = pytest.mark.enumeration
 Measure = Callable[[str, float, str], None]
 SIZE = 64 << 10
+TABLE = 2 << 20
+"""What one page of page tables maps."""
 FIRMWARE_BUFFERS = 4
 """A context has so many, which its commands take in turn (aie2_pci.h, HWCTX_MAX_CMDS)."""
 
@@ -137,8 +139,48 @@ class Import(Export):
 
 
 class Map(Export):
+    """Where there are no page tables yet. A page that cannot be mapped then is mapped when it is touched."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.address = memory.reserve(TABLE, TABLE)
+
     def act(self) -> None:
-        self.client.map_bo(self.handle, SIZE)
+        self.client.map_bo(self.handle, SIZE, address=self.address)
+
+    def works(self) -> None:
+        Mapping(self.address, SIZE).write(SIZE - 6, b"mapped")
+
+    def close(self) -> None:
+        super().close()
+        memory.munmap(self.address, TABLE)
+
+
+class MapExported(Export):
+    """By its dma-buf, where there are no page tables yet."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.fd = self.client.export(self.handle)
+        self.address = memory.reserve(TABLE, TABLE)
+
+    def act(self) -> None:
+        memory.mmap(self.address, SIZE, memory.PROT_RW, memory.MAP_SHARED | memory.MAP_FIXED, self.fd)
+
+    def works(self) -> None:
+        Mapping(self.address, SIZE).write(0, b"mapped")
+
+    def close(self) -> None:
+        memory.munmap(self.address, TABLE)
+        os.close(self.fd)
+        super().close()
+
+
+class Sync(Export):
+    """Its pages are allocated, and the kernel's address of it. Without that it is flushed page by page."""
+
+    def act(self) -> None:
+        self.client.sync_bo(self.handle, 0, SIZE)
 
 
 class MapChunk(Scenario):
@@ -333,6 +375,19 @@ def test_o07_export(enumerate_sites: Callable[..., None]) -> None:
 def test_o07_import(enumerate_sites: Callable[..., None]) -> None:
     """O07: nor does PRIME import.  Source: amdxdna_gem.c, amdxdna_gem_prime_import()."""
     enumerate_sites(Import)
+
+
+def test_o07_mmap(enumerate_sites: Callable[..., None]) -> None:
+    """O07: so does mapping a dma-buf.  Source: amdxdna_gem.c, amdxdna_gem_dmabuf_mmap()."""
+    enumerate_sites(MapExported)
+
+
+def test_o08_sync(enumerate_sites: Callable[..., None]) -> None:
+    """O08: SYNC_BO without memory for the pages is ENOMEM, and keeps none.
+
+    Source: amdxdna_gem.c, amdxdna_drm_sync_bo_ioctl(), amdxdna_flush_bo().
+    """
+    enumerate_sites(Sync)
 
 
 def test_o08_mmap(enumerate_sites: Callable[..., None]) -> None:
