@@ -15,7 +15,7 @@ from typing import Protocol
 from harness.errors import InfraError
 from harness.formats.kernel_line import kernel_line
 from harness.formats.machine_facts import Facts
-from harness.log import step
+from harness.log import say, step
 from harness.model.boot_way import choose
 from harness.model.came_back import CameBack, Sent, judge
 from harness.model.kernel import Kernel
@@ -89,18 +89,20 @@ class Boots:
             return self._arrived(sent, folder)
 
     def wake(self) -> Facts:
-        """What the machine says now; one that does not answer has its power taken away for a moment. InfraError: nobody
-        can, or that did not help. UsageError: host key or login."""
+        """What the machine says now; one that does not answer may be on its way, and if it stays away has its power
+        taken away for a moment. InfraError: nobody can, or that did not help. UsageError: host key or login."""
         machine = self.machine
         try:
             return machine.ask()
-        except InfraError:
-            if not self._cycle():
-                raise
+        except InfraError as error:
+            say(f"{error.message}: waiting for it")
         facts = machine.again(machine.back_seconds)
+        if facts is None and self._cycle():
+            facts = machine.again(machine.back_seconds)
         if facts is None:
-            text = f"{machine.name} does not answer, not after a power cycle either"
-            raise InfraError(text, hint="look at its console")
+            raise InfraError(
+                f"{machine.name} did not answer within {machine.back_seconds:.0f} s", hint="look at its console"
+            )
         return facts
 
     def _at_home(self) -> LabHost:
