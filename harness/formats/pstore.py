@@ -14,8 +14,9 @@ PATTERNS = (
     "/var/crash/*/dmesg* /var/crash/*/vmcore-dmesg.txt"
 )
 """For sh; kdump's memory itself is too large to be fetched."""
-WHOLE = ("dmesg.", "vmcore-dmesg")
+KDUMP = "/var/crash/"
 _HEADER = re.compile(r"^(?P<why>[A-Za-z][\w -]*)#(?P<count>\d+) Part(?P<part>\d+)\n")
+_TIME = re.compile(r"^\[ *(\d+\.\d+)\]", re.M)
 _LEVEL = re.compile(r"^<\d+>(?=\[)", re.M)
 
 
@@ -30,7 +31,7 @@ class Part:
 
 
 def read_part(text: str) -> Part:
-    """A dmesg record. One without a header (a whole log, as systemd-pstore joins it) is part 1."""
+    """A dmesg record. One without a header is part 1."""
     header = _HEADER.match(text)
     if header is None:
         return Part("", 0, 1, _LEVEL.sub("", text))
@@ -40,13 +41,19 @@ def read_part(text: str) -> Part:
 
 def crash_text(files: Mapping[str, bytes]) -> str:
     """The last messages, as the console would have shown them: kdump's log, which is whole, else pstore's parts from
-    the oldest to the last words. Empty: nothing was left."""
+    the oldest to the last words; what systemd-pstore made of these is not needed. Empty: nothing was left."""
     texts = {name: data.decode(errors="replace").replace("\0", "") for name, data in files.items()}
-    whole = [
-        text for name, text in sorted(texts.items()) if name.rpartition("/")[2].startswith(("dmesg.", "vmcore-dmesg"))
-    ]
+    whole = [text for name, text in sorted(texts.items()) if name.startswith(KDUMP)]
     if whole:
         return _LEVEL.sub("", whole[-1])
     parts = [read_part(text) for name, text in texts.items() if name.rpartition("/")[2].startswith("dmesg-")]
     ordered = sorted(parts, key=lambda part: (part.count, -part.number))
     return "".join(part.text if part.text.endswith("\n") else f"{part.text}\n" for part in ordered)
+
+
+def since(text: str, uptime: float) -> str:
+    """What was said from so many seconds after the boot on."""
+    for found in _TIME.finditer(text):
+        if float(found[1]) >= uptime:
+            return text[found.start() :]
+    return ""

@@ -18,6 +18,7 @@ from typing import Any
 
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats.machine_facts import Facts
+from harness.formats.pstore import since
 from harness.host.agent import Agent, AgentRefused, Event
 from harness.host.payload import Payload
 from harness.host.port import Port, PortClosed, Stream
@@ -74,6 +75,8 @@ class SshSession:
         self._ended = False
         self._heard = time.monotonic()
         self._anew: Facts | None = None
+        self._since = 0.0
+        """When the test began that runs, in seconds since the boot."""
         self._messages: deque[str] = deque(maxlen=LOG_LINES)
         status, output = machine.connection.run(MAKE_HOME, UPLOAD_SECONDS, payload.whole())
         found = _HOME.search(output)
@@ -205,7 +208,7 @@ class SshSession:
             return SessionLost(Lost(True, f"{waited}; {why}: nobody knows what its kernel did", self.console()))
         if facts.boot_id != self.facts.boot_id:
             self.home = ""
-            left = self.evidence.collect(self.folder)
+            left = since(self.evidence.collect(self.folder), self._since)
             console = self.evidence.said() or left or self.console()
             tail = "\n".join((left or console).splitlines()[-LOG_LINES:])
             return SessionLost(Lost(False, f"{waited}; {name} has booted anew since\n{tail}", console))
@@ -269,6 +272,8 @@ class SshSession:
         try:
             for event in self.agent.suite(request):
                 self._heard = time.monotonic()
+                if event.get("event") == "test-start":
+                    self._since = float(event.get("uptime") or 0.0)
                 yield event
         except InfraError as error:
             lost = self.lost(error.message)

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 from __future__ import annotations
 
-from harness.formats.pstore import crash_text, read_part
+from pathlib import Path
 
+from harness.formats.pstore import crash_text, read_part, since
+from harness.formats.splat import find_splats
+from harness.model.finding import Kind
+
+DATA = Path(__file__).parents[2] / "data/pstore"
+"""What ERST of a lab host kept of a panic, shortened."""
 LAST = b"Panic#2 Part1\n<0>[   61.2] Kernel panic - not syncing: planted\n<0>[   61.3] ---[ end Kernel panic ]---\n"
 BEFORE = b"Panic#2 Part2\n<6>[   60.9] amdxdna: here\n<4>[   61.1] last but one"
 
@@ -25,7 +31,7 @@ def test_an_oops_comes_before_the_panic_that_it_led_to() -> None:
     assert text.index("NULL pointer") < text.index("Kernel panic")
 
 
-def test_what_systemd_or_kdump_kept_whole_is_enough() -> None:
+def test_what_kdump_kept_whole_is_enough() -> None:
     whole = b"<6>[    0.0] Linux version\n<0>[    9.1] Kernel panic\n"
     assert crash_text({"/var/crash/2026/dmesg.2026": whole, "/sys/fs/pstore/dmesg-efi-1": LAST}) == (
         "[    0.0] Linux version\n[    9.1] Kernel panic\n"
@@ -39,3 +45,21 @@ def test_nothing_was_left() -> None:
 def test_hostile_text_is_only_text() -> None:
     assert read_part("Panic#x Part\n\xff").text == "Panic#x Part\n\xff"
     assert "\0" not in crash_text({"dmesg-1": b"\xff\0\0<3>[1] a\n"})
+
+
+def test_a_real_panic() -> None:
+    folder = "/var/lib/systemd/pstore/7712531352486150146"
+    files = {f"{folder}/{path.name}": path.read_bytes() for path in DATA.iterdir()}
+    files[f"{folder}/dmesg.txt"] = b"what systemd-pstore joins, with headers in between"
+    text = crash_text(files)
+    assert text.index("Mounting tmp.mount") < text.index("Kernel panic - not syncing: planted by a test")
+    assert "Part" not in text
+    assert "joins" not in text
+    assert [splat.kind for splat in find_splats(text)] == [Kind.PANIC]
+
+
+def test_what_came_before_the_test_is_not_its_doing() -> None:
+    text = "[    9.0] WARNING: an earlier test\nno time\n[   10.5] here\nbacktrace\n"
+    assert since(text, 10.0) == "[   10.5] here\nbacktrace\n"
+    assert since(text, 0.0) == text
+    assert since(text, 99.0) == "", "this boot said nothing any more"
