@@ -21,11 +21,14 @@ MOST_BYTES = 1 << 28
 LISTEN_SECONDS = 0.5
 
 _AGAIN = """\
+exec 3<&0
+(cat <&3 >/dev/null; kill -KILL 0) &
 while :; do
-    (%s)
+    (%s) 3<&-
     printf '\\n[xdna-harness: the command of this console ended with status %%d; once more]\\n' $?
     sleep 5
 done"""
+"""Its input is a pipe of ours that nobody writes to: it ends when we do, however that is, and then all of them do."""
 
 
 class Console:

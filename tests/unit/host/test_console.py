@@ -65,6 +65,19 @@ def test_a_command_finds_its_input_open(tmp_path: Path) -> None:
     assert "gone" not in said
 
 
+def test_nothing_of_it_outlives_us(tmp_path: Path) -> None:
+    """As after kill -9: only our end of its input is gone."""
+    heard = CommandConsole(f"sh -c 'echo $$ > {tmp_path}/pid; sleep 1000; :'", tmp_path / "console")
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
+    process = Path("/proc", (tmp_path / "pid").read_text().strip())
+    assert process.exists()
+    assert heard._process is not None
+    assert heard._process.stdin is not None
+    heard._process.stdin.close()
+    wait_until(lambda: not process.exists() or "Z" in (process / "stat").read_text().rpartition(")")[2])
+    heard.close()
+
+
 def send(port: int, data: bytes) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(data, ("127.0.0.1", port))
