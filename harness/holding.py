@@ -44,8 +44,8 @@ def told(machine: str, health: Health) -> str:
 
 
 @contextmanager
-def held(job: Job, run: str, stop: Callable[[], None]) -> Iterator[Lease]:
-    """Have the job's machine, HEALTHY as far as anybody knows. ``stop`` is called when it is ours no more.
+def held(job: Job, run: str, lost: Callable[[str], None]) -> Iterator[Lease]:
+    """Have the job's machine, HEALTHY as far as anybody knows. ``lost`` is told why when it is ours no more.
 
     InfraError: others have it for too long, or it is BROKEN.
     """
@@ -54,7 +54,7 @@ def held(job: Job, run: str, stop: Callable[[], None]) -> Iterator[Lease]:
     leases, record = tables()
     _not_broken(job.machine, machine, record)
     with leases.hold(machine, run, job.wait_seconds) as lease, _place(job):
-        lease.on_lost = stop
+        lease.on_lost = lost
         _not_broken(job.machine, machine, record)
         hands = Remote(way, lease)
         if lease.abandoned is not None:
@@ -71,12 +71,12 @@ def held(job: Job, run: str, stop: Callable[[], None]) -> Iterator[Lease]:
 
 
 @contextmanager
-def lent(job: Job, run: str, stop: Callable[[], None]) -> Iterator[Lease]:
+def lent(job: Job, run: str, lost: Callable[[str], None]) -> Iterator[Lease]:
     """Have the job's PCI device of this host. InfraError: others have it for too long."""
     leases, _ = tables()
     machine = f"{this_process(run).host} {full_address(job.lent)}"
     with leases.hold(machine, run, job.wait_seconds) as lease, _place(job):
-        lease.on_lost = stop
+        lease.on_lost = lost
         yield lease
 
 

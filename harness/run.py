@@ -175,12 +175,12 @@ class Run:
     def prepare(self) -> None:
         """Find out on what the guests run; a machine is ours from here to :meth:`close`."""
         if self.job.machine:
-            self.lease = self._held.enter_context(held(self.job, str(self.out), self.stop))
+            self.lease = self._held.enter_context(held(self.job, str(self.out), self._machine_lost))
             self.fact("target", f"{self.job.machine}, reached by ssh")
             self.machine = borrow(self.job, self.out, self.lease.guard, self.note)
             return
         if self.job.lent:
-            self.lease = self._held.enter_context(lent(self.job, str(self.out), self.stop))
+            self.lease = self._held.enter_context(lent(self.job, str(self.out), self._machine_lost))
             self.fact("target", f"this host's {full_address(self.job.lent)}, by vfio-pci")
         self.lab = Lab.prepare(self.store)
         self.fact("qemu", f"{self.lab.qemu.version}, {self.lab.qemu.origin}")
@@ -281,6 +281,11 @@ class Run:
         """End every guest."""
         for lane in self.lanes.values():
             lane.stop()
+
+    def _machine_lost(self, why: str) -> None:
+        """Touch it no more; what was not answered yet is missing, and says nothing about the patch."""
+        self.note(why)
+        self.stop()
 
     def close(self) -> None:
         """End every guest, give a borrowed machine back, and close the records."""

@@ -68,7 +68,7 @@ class Lease:
         self.seconds = held.seconds
         self.abandoned = before if before is not None and before.held else None
         """The holder before us, when it ended without giving the machine back: in which state, nobody knows."""
-        self.on_lost: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[str], None] = lambda why: None
         """Called once, from the renewing thread, when the lease is lost: close what leads to the machine."""
         self._database = database
         self._clock = clock
@@ -128,7 +128,7 @@ class Lease:
                 self.renew()
             except LeaseLost as lost:
                 warn(lost.message)
-                self.on_lost()
+                self.on_lost(lost.message)
                 return
 
     def release(self) -> None:

@@ -77,7 +77,7 @@ def test_a_broken_machine_is_not_used_until_a_person_says_so(record: HealthRecor
     assert asked.exit_code == 0, asked.output
     job = Job(kernel="debian:7.3", target="ssh:box")
     with pytest.raises(InfraError, match=r"127.0.0.1:1 is BROKEN since .* \(by hand, .*\): its NPU smells") as caught:
-        with holding.held(job, "a run", lambda: None):
+        with holding.held(job, "a run", lambda why: None):
             pass
     assert "hosts --repair box" in caught.value.hint
     CliRunner().invoke(cli, ["hosts", "--healthy", "box", "--reason", "new NPU"])
@@ -109,7 +109,7 @@ def test_a_holder_that_died_makes_it_suspect(record: HealthRecord, monkeypatch: 
     leases.gone = lambda holder: True
     monkeypatch.setattr(holding, "tables", lambda: (leases, record))
     with pytest.raises(InfraError, match="BROKEN"):
-        with holding.held(Job(kernel="debian:7.3", target="ssh:box"), "next", lambda: None):
+        with holding.held(Job(kernel="debian:7.3", target="ssh:box"), "next", lambda why: None):
             pass
     assert any("runs/dead" in health.reason for health in record.past("127.0.0.1:1"))
 

@@ -160,14 +160,15 @@ def test_a_held_one_is_renewed_by_itself(leases: Leases) -> None:
 
 
 def test_a_lost_one_says_so_once_and_closes(leases: Leases) -> None:
-    closed: list[bool] = []
+    closed: list[str] = []
     with leases.hold(MACHINE, "a run", 0) as lease:
-        lease.on_lost = lambda: closed.append(True)
+        lease.on_lost = closed.append
         leases.database.path.unlink()
         time.sleep(2.6)
         with pytest.raises(LeaseLost, match=r"not renewed for 2 s: cannot use the database"):
             lease.check()
-    assert closed == [True]
+    assert len(closed) == 1
+    assert closed[0].startswith("the lease of testhost is lost")
 
 
 def test_an_overtaken_one_names_the_successor(leases: Leases) -> None:
