@@ -299,6 +299,8 @@ def _up(scene: Scene) -> str:
             time.sleep(1)
 
 
+SOON = ("--boot-seconds", "120")
+"""Of a kernel that never comes nobody waits for as long as of one of metal."""
 LOST = frozenset({"LOST"})
 UNKNOWN = 3
 MISBEHAVIOURS = (
@@ -315,13 +317,13 @@ MISBEHAVIOURS = (
     Misbehaviour(
         "no-boot",
         "the kernel finds no init and panics",
-        words=("--boot", "grub", "--boot-parameters", "init=/nowhere"),
+        words=("--boot", "grub", *SOON, "--boot-parameters", "init=/nowhere"),
         statuses=frozenset({UNKNOWN, 1}),
     ),
     Misbehaviour(
         "kexec",
         "a kexec that never returns: the kernel stops before it has a console, without a reset",
-        words=("--boot", "kexec", "--boot-parameters", "init=/nowhere panic=0"),
+        words=("--boot", "kexec", *SOON, "--boot-parameters", "init=/nowhere panic=0"),
         statuses=frozenset({UNKNOWN, 1}),
     ),
     Misbehaviour("cut", "the network is cut for 40 s", cut),
