@@ -75,11 +75,13 @@ if os.fork():
     os._exit(0)
 os.setsid()
 file = os.open("/var/tmp", os.O_TMPFILE | os.O_RDWR)
-try:
-    while os.write(file, bytes(1 << 20)):
-        pass
-except OSError:
-    pass
+place, size = 0, 1 << 30
+while size >= 4096:
+    try:
+        os.posix_fallocate(file, place, size)
+        place += size
+    except OSError:
+        size //= 2
 while True:
     time.sleep(60)
 """
@@ -208,6 +210,9 @@ def cut(scene: Scene) -> None:
 
 def fill(scene: Scene) -> None:
     scene.python(FILL)
+    deadline = time.monotonic() + ROOT_SECONDS
+    while int(scene.root("df --output=avail / | tail -n 1")) > 0:
+        assert time.monotonic() < deadline, "the disk does not get full"
 
 
 def end_sshd(scene: Scene) -> None:
@@ -216,7 +221,8 @@ def end_sshd(scene: Scene) -> None:
 
 
 def jump(scene: Scene) -> None:
-    scene.root("date -s '+3 days'")
+    there = int(scene.root("date -s '+3 days' >/dev/null; date +%s"))
+    assert there > time.time() + 2 * 86400, "the clock did not jump"
 
 
 def kill(scene: Scene) -> None:
@@ -329,7 +335,12 @@ MISBEHAVIOURS = (
     Misbehaviour("cut", "the network is cut for 40 s", cut),
     Misbehaviour("disk-full", "the disk is full to the last byte", fill),
     Misbehaviour(
-        "sshd", "sshd is gone for good", end_sshd, victim=frozenset({"ERROR", "PASS"}), statuses=frozenset({0, 3})
+        "sshd",
+        "sshd is gone for good",
+        end_sshd,
+        SOON,
+        victim=frozenset({"ERROR", "PASS"}),
+        statuses=frozenset({0, 3}),
     ),
     Misbehaviour("clock", "the clock jumps by three days", jump),
     Misbehaviour("killed", "kill -9 of the harness, and the same command again", kill),
