@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What becomes of a boot, by who answers afterwards; the machine is played."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from harness.errors import InfraError
+from harness.formats.machine_facts import Facts
+from harness.model.kernel import Kernel, Profile
+from harness.model.lab_host import LabHost
+from harness.model.session import SessionLost
+from harness.targets.ssh import boots, ways
+from harness.targets.ssh.boots import Boots, Rules
+from harness.targets.ssh.evidence import Evidence
+from harness.targets.ssh.kernels import There
+from harness.targets.ssh.machine import Machine
+
+OWN, OURS = "6.12.1-amd64", "7.3.4-xdna-0a"
+HOST = LabHost(
+    release=OWN,
+    cmdline="root=/dev/vda1",
+    rootfs="ext4",
+    partuuid="",
+    systemd=True,
+    kexec=True,
+    grub=None,
+    boot_partition="",
+    initramfs="",
+    watchdog="",
+    free={},
+    installed=(),
+    known_good=OWN,
+    clock=0.0,
+    users=(),
+    left=(),
+    tainted=0,
+)
+KERNEL = Kernel("0a", OURS, Profile.PLAIN, Path(), (), Path(), Path())
+
+
+def facts(release: str, boot: str) -> Facts:
+    return Facts(release, boot, oopsed=False, root="", python=(3, 13), pytest=True)
+
+
+class Played:
+    """A machine whose boots are given: what it says after each time it was told to leave."""
+
+    name, back_seconds, ended = "box", 0.1, False
+
+    def __init__(self, now: Facts, *then: Facts | None) -> None:
+        self.now: Facts | None = now
+        self.then = list(then)
+        self.notes: list[str] = []
+        self.note: Callable[[str], None] = self.notes.append
+        self.left: list[str] = []
+
+    def ask(self) -> Facts:
+        if self.now is None:
+            raise InfraError("box: no ssh", transient=True)
+        return self.now
+
+    def again(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> Facts | None:
+        return self.now
+
+    def host(self) -> LabHost:
+        return replace(HOST, release=self.ask().release)
+
+    def root(self, script: str, seconds: float, stdin: bytes = b"") -> tuple[int, str]:
+        return 0, ""
+
+    def do(self, what: str, script: str, seconds: float = 60.0, stdin: bytes = b"") -> str:
+        return ""
+
+    def fetch(self, names: str) -> dict[str, bytes]:
+        return {}
+
+    def next(self, command: str = "") -> None:
+        self.left.append(command)
+        self.now = self.then.pop(0)
+
+
+class Plug:
+    def __init__(self, machine: Played) -> None:
+        self.machine = machine
+
+    def cycle(self) -> None:
+        self.machine.next("cycle")
+
+
+@pytest.fixture(autouse=True)
+def played(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boots, "LEAVE_SECONDS", 0.0)
+    monkeypatch.setattr(boots, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(boots, "install", lambda *_: There(OURS, "/boot/ours"))
+    monkeypatch.setattr(ways, "prepare", lambda *_: "kexec")
+    monkeypatch.setattr(ways, "leave", lambda machine, command: machine.next(command))
+
+
+def boots_of(machine: Played, power: Any = None) -> Boots:
+    real = cast(Machine, machine)
+    return Boots(real, Rules(seconds=0.1), Evidence(real), power)
+
+
+def test_it_comes_up(tmp_path: Path) -> None:
+    machine = Played(facts(OWN, "1"), facts(OURS, "2"))
+    found = boots_of(machine)
+    assert found.into(KERNEL, tmp_path).boot_id == "2"
+    assert found.booted == "2"
+    assert any("booted by kexec" in note for note in machine.notes)
+    assert any("no hardware watchdog" in note for note in machine.notes)
+
+
+def test_one_that_falls_back_is_the_kernels_doing(tmp_path: Path) -> None:
+    with pytest.raises(SessionLost, match="came back with its own kernel") as lost:
+        boots_of(Played(facts(OWN, "1"), facts(OWN, "2"))).into(KERNEL, tmp_path)
+    assert not lost.value.lost.ours
+
+
+@pytest.mark.parametrize(
+    ("then", "why"),
+    [(facts(OWN, "1"), "did not leave"), (facts("7.3.4-xdna-0b", "2"), "neither 7.3.4-xdna-0a nor its own")],
+)
+def test_what_is_the_labs_doing(then: Facts, why: str, tmp_path: Path) -> None:
+    with pytest.raises(InfraError, match=why):
+        boots_of(Played(facts(OWN, "1"), then)).into(KERNEL, tmp_path)
+
+
+def test_one_that_stays_away_is_nobodys_doing(tmp_path: Path) -> None:
+    with pytest.raises(SessionLost, match="nobody knows") as lost:
+        boots_of(Played(facts(OWN, "1"), None)).into(KERNEL, tmp_path)
+    assert lost.value.lost.ours
+
+
+def test_one_that_the_plug_brings_back_fell_back(tmp_path: Path) -> None:
+    machine = Played(facts(OWN, "1"), None, facts(OWN, "3"))
+    with pytest.raises(SessionLost, match="came back with its own kernel"):
+        boots_of(machine, Plug(machine)).into(KERNEL, tmp_path)
+    assert machine.left == ["kexec", "cycle"]
+
+
+def test_a_kernel_under_test_boots_no_other(tmp_path: Path) -> None:
+    machine = Played(facts("7.3.4-xdna-0b", "1"), facts(OWN, "2"), facts(OURS, "3"))
+    assert boots_of(machine).into(KERNEL, tmp_path).boot_id == "3"
+    assert machine.left == ["systemctl reboot || reboot", "kexec"]
+
+
+def test_home_by_whatever_it_takes() -> None:
+    hung = facts(OURS, "1")
+    machine = Played(hung, hung, hung, facts(OWN, "2"))
+    found = boots_of(machine, Plug(machine))
+    found.known_good = OWN
+    found.home()
+    assert machine.left[1:] == ["echo s > /proc/sysrq-trigger; echo b > /proc/sysrq-trigger", "cycle"]
+
+
+def test_a_machine_that_does_not_come_home_is_said() -> None:
+    hung = facts(OURS, "1")
+    found = boots_of(Played(hung, hung, hung))
+    found.known_good = OWN
+    with pytest.raises(InfraError, match="does not come back with"):
+        found.home()
+
+
+def test_no_way_is_said_with_what_each_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Played(facts(OWN, "1"))
+    monkeypatch.setattr(machine, "host", lambda: replace(HOST, kexec=False))
+    with pytest.raises(InfraError, match="no kexec program.*grub: .*systemd-boot: "):
+        boots_of(machine).into(KERNEL, tmp_path)
