@@ -13,11 +13,12 @@ from harness.model.planted import Planted
 from harness.model.series import Series
 
 
-def groups(quick: bool = False) -> list[str]:
+def groups(quick: bool = False, suite: str = "heap") -> list[str]:
     """The files of the suite, each a group of tests with guests of its own; with ``quick`` those that have a quick
-    test: a guest that has nothing to ask takes as long as five tests."""
-    files = data_folder("tests/target").glob("test_*.py")
-    return sorted(path.name for path in files if not quick or "mark.quick" in path.read_text())
+    test, and a load that lasts has files of its own: a guest that has nothing to ask takes as long as five tests."""
+    texts = {path.name: path.read_text() for path in data_folder("tests/target").glob("test_*.py")}
+    chosen = (name for name, text in texts.items() if ("mark.soak" in text) == (suite == "soak"))
+    return sorted(name for name in chosen if not quick or "mark.quick" in texts[name])
 
 
 def all_knowledge() -> list[SeriesKnowledge]:

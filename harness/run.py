@@ -130,7 +130,7 @@ class Run:
         edits = [read_edits(name) for name in job.edits]
         if edits:
             self.fact("edit", "; ".join(f"{edit.name}, on every lane: {edit.title}" for edit in edits))
-        todo = plan(job, kernel, base, series, base_patches, merged, groups(job.quick), edits)
+        todo = plan(job, kernel, base, series, base_patches, merged, groups(job.quick, job.suite), edits)
         for note in todo.notes:
             self.note(note)
         return todo
