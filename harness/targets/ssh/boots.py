@@ -130,6 +130,7 @@ class Boots:
 
     def _arrived(self, sent: Sent, folder: Path) -> Facts:
         """Wait for whoever answers, and judge it."""
+        begun = time.monotonic()
         came, facts = self._wait(sent, self.rules.seconds + self.machine.back_seconds)
         if came is CameBack.AWAY and self._cycle():
             came, facts = self._wait(sent, self.machine.back_seconds)
@@ -141,6 +142,9 @@ class Boots:
             left = self.evidence.collect(folder)
             said = self.evidence.said()
             text = f"{waited}, and the machine came back with its own kernel {sent.known_good}"
+            text += f" after {time.monotonic() - begun:.0f} s"
+            if self.watchdog:
+                text += f"; the watchdog ends what does not answer within {self.rules.seconds:.0f} s"
             raise SessionLost(Lost(False, f"{text}\n{_tail(left or said)}", said or left))
         if came is CameBack.NEVER_LEFT:
             raise InfraError(f"{name} did not leave {sent.known_good} within {LEAVE_SECONDS:.0f} s")
