@@ -19,10 +19,12 @@ from harness.host.leases import Lease, LeaseLost, Leases, default_url
 from harness.host.pci import full_address
 from harness.host.remote import Remote
 from harness.host.ssh_config import PORT, Reach, reach
-from harness.job import Job
+from harness.job import MACHINE_SECONDS, Job
 from harness.log import say
 from harness.model.health import Health, HostState, Outcome
 from harness.repair import repair
+
+MEND_SECONDS = MACHINE_SECONDS
 
 
 def tables(url: str = "") -> tuple[Leases, HealthRecord]:
@@ -56,7 +58,7 @@ def held(job: Job, run: str, lost: Callable[[str], None]) -> Iterator[Lease]:
     with leases.hold(machine, run, job.wait_seconds) as lease, _place(job):
         lease.on_lost = lost
         _not_broken(job.machine, machine, record)
-        hands = Remote(way, lease)
+        hands = _hands(way, lease, job.boot_seconds)
         if lease.abandoned is not None:
             record.set(machine, HostState.SUSPECT, f"its last holder died with it: {lease.abandoned.holder}", run)
         known = record.now(machine)
@@ -80,6 +82,12 @@ def lent(job: Job, run: str, lost: Callable[[str], None]) -> Iterator[Lease]:
         yield lease
 
 
+def _hands(way: Reach, lease: Lease, back_seconds: float) -> Remote:
+    """What can be done to a machine over ssh, and by its switch if the lab file knows one."""
+    power = outside(way.name).power
+    return Remote(way, lease, power.cycle if power else None, back_seconds)
+
+
 def _place(job: Job) -> AbstractContextManager[None]:
     return place(job.place, job.wait_seconds) if job.place else nullcontext()
 
@@ -100,7 +108,7 @@ def mend(target: str, run: str) -> tuple[str, Outcome]:
     machine = name_of(way)
     leases, record = tables()
     with leases.hold(machine, run, 0.0) as lease:
-        return machine, repair(machine, Remote(way, lease), record, run)
+        return machine, repair(machine, _hands(way, lease, MEND_SECONDS), record, run)
 
 
 def _not_broken(target: str, machine: str, record: HealthRecord) -> None:

@@ -15,8 +15,6 @@ from harness.host.ssh_config import Reach
 from harness.model.health import Act
 
 PROBE_SECONDS = 30.0
-BACK_SECONDS = 300.0
-"""How long a machine may take from a reset to an answer, firmware and all."""
 RETRY_SECONDS = 2.0
 REBOOT = """\
 if [ "$(id -u)" = 0 ]; then s=; else s="sudo -n"; fi
@@ -26,14 +24,15 @@ if [ "$(id -u)" = 0 ]; then s=; else s="sudo -n"; fi
 
 
 class Remote:
-    """``power``: switches it off and on; None where nobody can. Every act is preceded by a look at the lease."""
+    """``power``: switches it off and on; None where nobody can. ``back_seconds``: how long it may take from a reset to
+    an answer, firmware and all. Every act is preceded by a look at the lease."""
 
     def __init__(
         self,
         reach: Reach,
         lease: Lease,
-        power: Callable[[], None] | None = None,
-        back_seconds: float = BACK_SECONDS,
+        power: Callable[[], None] | None,
+        back_seconds: float,
     ) -> None:
         self.reach = reach
         self.lease = lease
@@ -53,8 +52,8 @@ class Remote:
         return ""
 
     def _probe(self) -> None:
-        """After a reset it may take its time, and must show another boot."""
-        deadline = time.monotonic() + (self.back_seconds if self._waits else 0.0)
+        """One that does not answer may be on its way: by its watchdog, or by us, who then want to see another boot."""
+        deadline = time.monotonic() + self.back_seconds
         while True:
             try:
                 facts = self._facts()
@@ -64,8 +63,7 @@ class Remote:
             except InfraError as error:
                 last = error.message
             if time.monotonic() >= deadline:
-                waited = f", for {self.back_seconds:.0f} s" if self._waits else ""
-                raise InfraError(f"{last}{waited}")
+                raise InfraError(f"{last}, for {self.back_seconds:.0f} s")
             time.sleep(RETRY_SECONDS)
         self._waits = False
         if not facts.release or not facts.boot_id:

@@ -39,6 +39,7 @@ class Bench:
 def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HealthRecord:
     (tmp_path / "ssh").write_text("Host box\n  HostName 127.0.0.1\n  Port 1\n  UserKnownHostsFile /dev/null\n")
     monkeypatch.setenv(CONFIG, str(tmp_path / "ssh"))
+    monkeypatch.setattr(holding, "MEND_SECONDS", 0.1)
     monkeypatch.setenv(URL, str(tmp_path / "leases.sqlite"))
     return holding.tables()[1]
 
@@ -75,7 +76,7 @@ def test_a_holder_that_is_overtaken_leaves_the_state_as_it_was(record: HealthRec
 def test_a_broken_machine_is_not_used_until_a_person_says_so(record: HealthRecord) -> None:
     asked = CliRunner().invoke(cli, ["hosts", "--broken", "box", "--reason", "its NPU smells"])
     assert asked.exit_code == 0, asked.output
-    job = Job(kernel="debian:7.3", target="ssh:box")
+    job = Job(kernel="debian:7.3", target="ssh:box", boot_seconds=0.1)
     with pytest.raises(InfraError, match=r"127.0.0.1:1 is BROKEN since .* \(by hand, .*\): its NPU smells") as caught:
         with holding.held(job, "a run", lambda why: None):
             pass
@@ -109,7 +110,7 @@ def test_a_holder_that_died_makes_it_suspect(record: HealthRecord, monkeypatch: 
     leases.gone = lambda holder: True
     monkeypatch.setattr(holding, "tables", lambda: (leases, record))
     with pytest.raises(InfraError, match="BROKEN"):
-        with holding.held(Job(kernel="debian:7.3", target="ssh:box"), "next", lambda why: None):
+        with holding.held(Job(kernel="debian:7.3", target="ssh:box", boot_seconds=0.1), "next", lambda why: None):
             pass
     assert any("runs/dead" in health.reason for health in record.past("127.0.0.1:1"))
 
