@@ -209,6 +209,8 @@ def test_guard_runs_a_script_until_a_later_token_came(leases: Leases, tmp_path: 
     assert status == 76
     assert said == "xdna-fence: a later holder has this machine: anna"
     assert run(9) == (5, "did")
+    (tmp_path / "var" / "fence" / "fence.new").mkdir()  # cannot be written, as on a full disk
+    assert run(11) == (5, "did")
 
 
 HOLD = """
