@@ -87,7 +87,7 @@ def _lacks(now: Situation, function: Function, guest_bytes: int, any_device: boo
     if not function.npu and not any_device:
         yield Lack(
             f"{function} is no NPU that the driver knows",
-            f"one of {', '.join(f'1022:{d:04x}' for d, _ in NPUS)}, please",
+            f"one of {', '.join(sorted({f'1022:{d:04x}' for d, _ in NPUS}))}, please",
         )
     if not now.iommu:
         yield Lack(
