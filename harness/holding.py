@@ -13,6 +13,7 @@ from harness.host.database import Database
 from harness.host.health import TABLE as HEALTH
 from harness.host.health import HealthRecord
 from harness.host.holder import this_process
+from harness.host.lab_file import outside
 from harness.host.labgrid import place
 from harness.host.leases import TABLE as LEASES
 from harness.host.leases import Lease, LeaseLost, Leases, default_url

@@ -170,5 +170,5 @@ def test_a_machine_that_does_not_come_home_is_said() -> None:
 def test_no_way_is_said_with_what_each_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Played(facts(OWN, "1"))
     monkeypatch.setattr(machine, "host", lambda: replace(HOST, kexec=False))
-    with pytest.raises(InfraError, match="no kexec program.*grub: .*systemd-boot: "):
+    with pytest.raises(InfraError, match=r"no kexec program.*grub: .*systemd-boot: "):
         boots_of(machine).into(KERNEL, tmp_path)
