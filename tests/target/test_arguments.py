@@ -76,6 +76,39 @@ def test_l10_buffer_made_of_a_dma_buf(open_client: Callable[[], Client]) -> None
         other.create_dma_buf_bo(file.fileno(), MIB)
 
 
+@pytest.mark.mode
+@pytest.mark.quick
+def test_l10_buffer_of_nothing(client: Client) -> None:
+    """L10: a buffer of no bytes is refused: by the driver in carveout memory, else by DRM, which finds no place for it.
+
+    Source: amdxdna_gem.c, amdxdna_gem_create_cbuf_object(); drm_gem.c, drm_gem_create_mmap_offset().
+    """
+    for kind in (BoType.SHARE, BoType.CMD):
+        with pytest.raises(OSError) as refusal:
+            client.create_bo(kind, 0)
+        assert refusal.value.errno in (errno.EINVAL, errno.ENOSPC), name_of(refusal.value.errno)
+    assert client.create_bo(BoType.SHARE, 1)
+
+
+@pytest.mark.modes("sva")
+@pytest.mark.quick
+def test_l10_user_memory_is_not_mapped_by_its_buffer(client: Client) -> None:
+    """L10: a buffer of user memory has no mapping of its own, and refusing one leaves the memory as it is.
+
+    Source: amdxdna_ubuf.c, its dma-buf has no mmap; amdxdna_gem.c, amdxdna_insert_pages().
+    """
+    area = memory.anonymous(4 * PAGE)
+    area.write(0, b"as it was")
+    handle = client.create_user_bo([(area.address, 4 * PAGE)])
+    before = pinned_pages()
+    with refused(errno.EINVAL, "mmap of a buffer of user memory"):
+        client.map_bo(handle, 4 * PAGE)
+    assert area.read(0, 9) == b"as it was"
+    assert pinned_pages() == before
+    client.close_bo(handle)
+    area.unmap()
+
+
 @pytest.mark.quick
 def test_l10_exported_twice(open_client: Callable[[], Client]) -> None:
     """L10: a buffer that was imported is exported as the dma-buf that it came as.
