@@ -91,6 +91,7 @@ def test_l10_buffer_of_nothing(client: Client) -> None:
 
 
 @pytest.mark.modes("sva")
+@pytest.mark.mode
 @pytest.mark.quick
 def test_l10_user_memory_is_not_mapped_by_its_buffer(client: Client) -> None:
     """L10: a buffer of user memory has no mapping of its own, and refusing one leaves the memory as it is.
