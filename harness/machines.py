@@ -9,7 +9,8 @@ from pathlib import Path
 from harness.errors import UsageError
 from harness.host.data import data_folder
 from harness.host.lab_file import outside
-from harness.host.ssh import Guard
+from harness.host.leases import Lease
+from harness.host.power import LeasedPower
 from harness.host.ssh_config import reach
 from harness.job import Job
 from harness.targets.ssh.boots import Boots, Rules
@@ -31,15 +32,16 @@ def fragments(job: Job) -> tuple[Path, ...]:
     return (*((lab,) if job.machine and job.boot != NEVER else ()), *own)
 
 
-def borrow(job: Job, out: Path, guard: Guard, note: Callable[[str], None]) -> SshLab:
+def borrow(job: Job, out: Path, lease: Lease, note: Callable[[str], None]) -> SshLab:
     """The machine behind ssh that the job names, with its switch and its console as far as the lab file knows them;
-    what the console says goes to ``out``/console.log. ``guard`` sees each command; ``note`` goes into the report.
-    UsageError: the ssh configuration or the lab file cannot be read."""
-    machine = Machine(reach(job.machine), guard, job.boot_seconds, note)
+    what the console says goes to ``out``/console.log. ``note`` goes into the report. Every command and the switch are
+    behind the lease. UsageError: the ssh configuration or the lab file cannot be read."""
+    machine = Machine(reach(job.machine), lease.guard, job.boot_seconds, note)
     from_outside = outside(machine.name)
     evidence = Evidence(machine, from_outside.console(out / "console.log"))
     boots = None
     if job.boot != NEVER:
         rules = Rules(job.boot, job.boot_seconds, job.boot_parameters, job.leave)
-        boots = Boots(machine, rules, evidence, from_outside.power)
+        power = from_outside.power
+        boots = Boots(machine, rules, evidence, LeasedPower(power, lease.check) if power else None)
     return SshLab(machine, evidence, boots)

@@ -177,7 +177,7 @@ class Run:
         if self.job.machine:
             self.lease = self._held.enter_context(held(self.job, str(self.out), self._machine_lost))
             self.fact("target", f"{self.job.machine}, reached by ssh")
-            self.machine = borrow(self.job, self.out, self.lease.guard, self.note)
+            self.machine = borrow(self.job, self.out, self.lease, self.note)
             return
         if self.job.lent:
             self.lease = self._held.enter_context(lent(self.job, str(self.out), self._machine_lost))

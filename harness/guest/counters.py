@@ -69,7 +69,10 @@ def grown(before: dict[str, int], now: dict[str, int]) -> list[str]:
 
 
 def snapshot(root: str = "/") -> dict[str, int]:
-    """All counters by name: sizes in bytes, the rest as counts. ``memory.used``: neither available nor shared."""
+    """All counters by name: sizes in bytes, the rest as counts. ``memory.used``: neither available nor shared.
+
+    On a machine with other people's processes ``slab.mm_struct`` is what no process lives in: theirs come and go.
+    """
     _fold_counts(root)
     _visit_processors()
     _shrink(root)
@@ -77,6 +80,8 @@ def snapshot(root: str = "/") -> dict[str, int]:
     # KASAN keeps freed memory for a while, up to a 32nd of all (mm/kasan/quarantine.c): then this says nothing.
     if "meminfo.MemAvailable" in found and "kasan" not in _read(f"{root}proc/cmdline"):
         found["memory.used"] = found["meminfo.MemTotal"] - found["meminfo.MemAvailable"] - found["meminfo.Shmem"]
+    if ADDRESS_SPACES in found and not _alone(root):
+        found[ADDRESS_SPACES] -= _living(root)
     if "vmstat.nr_foll_pin_acquired" in found:
         found["pages.pinned"] = found["vmstat.nr_foll_pin_acquired"] - found["vmstat.nr_foll_pin_released"]
     return found
@@ -97,6 +102,18 @@ def pinned_pages(root: str = "/") -> int:
 def mailboxes(root: str = "/") -> int:
     """Interrupts of firmware channels: one for management, one for each context."""
     return _read(f"{root}proc/interrupts").count("xdna_mailbox")
+
+
+def _alone(root: str) -> bool:
+    """Whether all processes are ours: the first one is this Python, or nobody can tell."""
+    first = _target(f"{root}proc/1/exe")
+    return not first or first == os.readlink("/proc/self/exe")
+
+
+def _living(root: str) -> int:
+    """Processes with an address space, which has a size (proc(5), statm); threads of the kernel have none."""
+    sizes = (_read(f"{root}proc/{name}/statm").split() for name in _list(f"{root}proc") if name.isdigit())
+    return sum(bool(size) and size[0] != "0" for size in sizes)
 
 
 def _fold_counts(root: str) -> None:

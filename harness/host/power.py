@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -34,6 +34,29 @@ class Power(Protocol):
 
     def status(self) -> bool | None:
         """Whether there is power; None: nobody can tell."""
+
+
+@dataclass(frozen=True)
+class LeasedPower:
+    """A switch that ``check`` is asked about before anybody touches it; it raises when the machine is not ours."""
+
+    power: Power
+    check: Callable[[], None]
+
+    def on(self) -> None:
+        self.check()
+        self.power.on()
+
+    def off(self) -> None:
+        self.check()
+        self.power.off()
+
+    def cycle(self) -> None:
+        self.check()
+        self.power.cycle()
+
+    def status(self) -> bool | None:
+        return self.power.status()
 
 
 @dataclass(frozen=True)

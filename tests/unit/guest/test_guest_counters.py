@@ -58,6 +58,20 @@ def test_snapshot(tmp_path: Path) -> None:
     assert counters.pinned_pages(root) == 3
 
 
+def test_on_a_machine_with_others_their_address_spaces_are_theirs(tmp_path: Path) -> None:
+    (tmp_path / "proc/1").mkdir(parents=True)
+    (tmp_path / "proc/slabinfo").write_text(FILES["proc/slabinfo"])
+    for pid, statm in ((1, "5000 10 1 1 0 1 0"), (2, "0 0 0 0 0 0 0"), (77, "900 1 1 1 0 1 0"), (78, "")):
+        (tmp_path / f"proc/{pid}").mkdir(exist_ok=True)
+        (tmp_path / f"proc/{pid}/statm").write_text(statm)
+    root = f"{tmp_path}/"
+    (tmp_path / "proc/1/exe").symlink_to("/usr/lib/systemd/systemd")
+    assert counters.snapshot(root)["slab.mm_struct"] == 12 - 2
+    (tmp_path / "proc/1/exe").unlink()
+    (tmp_path / "proc/1/exe").symlink_to(Path("/proc/self/exe").readlink())
+    assert counters.snapshot(root)["slab.mm_struct"] == 12
+
+
 def test_missing_files_leave_their_keys_out(tmp_path: Path) -> None:
     assert counters.snapshot(f"{tmp_path}/") == {
         "interrupts.xdna_mailbox": 0,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import InfraError, UsageError
-from harness.host.power import CommandPower, IpmiPower, LabgridPower, said
+from harness.host.power import CommandPower, IpmiPower, LabgridPower, LeasedPower, said
 
 
 def switch(tmp_path: Path, **commands: str) -> CommandPower:
@@ -125,3 +125,31 @@ def test_without_labgrid_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "labgrid", None)
     with pytest.raises(UsageError, match="labgrid, which is not installed"):
         LabgridPower("box", Path("env.yaml")).on()
+
+
+def test_a_switch_behind_a_lease_is_not_touched_when_that_is_lost() -> None:
+    touched: list[str] = []
+
+    class Switch:
+        def on(self) -> None:
+            touched.append("on")
+
+        def off(self) -> None:
+            touched.append("off")
+
+        def cycle(self) -> None:
+            touched.append("cycle")
+
+        def status(self) -> bool | None:
+            return True
+
+    def lost() -> None:
+        raise InfraError("the lease is lost")
+
+    LeasedPower(Switch(), lambda: None).cycle()
+    behind = LeasedPower(Switch(), lost)
+    for act in (behind.on, behind.off, behind.cycle):
+        with pytest.raises(InfraError, match="lost"):
+            act()
+    assert behind.status()
+    assert touched == ["cycle"]
