@@ -25,6 +25,8 @@ MAX_TITLE = 200
 _CUT = re.compile(r"-+\[ cut here \]-+$")
 _END = re.compile(r"---\[ end (?:trace|Kernel panic)")
 _RULE = re.compile(r"={20,}$")
+_ASKED = re.compile(r"sysrq: ")
+"""What follows was asked for: stacks of tasks that are nobody's splat (drivers/tty/sysrq.c)."""
 
 _LOCKDEP = (
     r"WARNING: (?:possible (?:circular|recursive|irq lock inversion)|\S+-safe -> \S+-unsafe lock order"
@@ -134,7 +136,7 @@ def _start(line: str, kind: Kind | None, blocks: list[_Block]) -> _Block | None:
 
 def _goes_on(block: _Block, line: str, kind: Kind | None) -> bool:
     """Whether the block is still open at this line. Sets ``foreign`` when the line is none of its own."""
-    if block.ended or len(block.lines) >= MAX_SPLAT_LINES or _CUT.match(line):
+    if block.ended or len(block.lines) >= MAX_SPLAT_LINES or _CUT.match(line) or _ASKED.match(line):
         return False
     if kind is not None and block.kind is not None:
         return _continues(block, line, kind)

@@ -346,3 +346,19 @@ def test_a_stall_of_rcu_tasks_has_no_prefix() -> None:
 
 
 _TASKS_STALL = "INFO: rcu_tasks detected stalls on tasks:"
+
+
+def test_stacks_that_somebody_asked_for_belong_to_no_splat() -> None:
+    def task(pid: int, function: str) -> list[str]:
+        head = f"task:init            state:D stack:0     pid:{pid}    tgid:53    ppid:52"
+        frames = [" __schedule+0x333/0x800", f" {function}+0x68/0xf0 [amdxdna]", " drm_ioctl+0x253/0x530"]
+        return [head, "Call Trace:", " <TASK>", *frames, " </TASK>"]
+
+    def console(*lines: str) -> str:
+        return "".join(f"[   41.{number:06}] {line}\n" for number, line in enumerate(lines))
+
+    hung = ["INFO: task init:56 blocked for more than 20 seconds.", *task(56, "amdxdna_gem_obj_open")]
+    (alone,) = find_splats(console(*hung))
+    (beside,) = find_splats(console(*hung, "sysrq: Show Blocked State", *task(54, "amdxdna_gem_pin")))
+    assert beside.fingerprint == alone.fingerprint
+    assert "amdxdna_gem_pin" not in beside.text
