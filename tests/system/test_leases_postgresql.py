@@ -48,7 +48,9 @@ class Server:
 
     def start(self) -> None:
         options = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self.folder}"
-        self.run("pg_ctl", "-w", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-o", options, "start")
+        self.run(
+            "pg_ctl", "-w", "-t", "110", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-o", options, "start"
+        )
 
     def stop(self) -> None:
         self.run("pg_ctl", "-w", "-D", f"{self.folder}/data", "-m", "immediate", "stop")
