@@ -9,21 +9,21 @@ images/<key>/host_key.pub   what its sshd says it is
 from __future__ import annotations
 
 import os
-import tomllib
 import uuid
 import zlib
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from harness.errors import InfraError, UsageError
+from harness.errors import InfraError
 from harness.formats.acpi import ivrs_override
 from harness.formats.mbr import SECTOR, boot_sectors
 from harness.host import proc
 from harness.host.apt import PrivateApt
 from harness.host.data import data_folder
+from harness.host.image import read_recipe
 from harness.host.store import Store, hash_tree, key_of
 from harness.log import step
 
@@ -46,20 +46,11 @@ class DiskRecipe(BaseModel):
     leave_out: list[str]
 
 
-def read_recipe(path: Path) -> DiskRecipe:
-    """The recipe in a TOML file; UsageError names the key that is wrong."""
-    try:
-        return DiskRecipe.model_validate(tomllib.loads(path.read_text()))
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        known = ", ".join(DiskRecipe.model_fields)
-        raise UsageError(f"{path}: {str(error).splitlines()[0]}", hint=f"its keys are {known}") from error
-
-
 def disk_image(store: Store, folder: Path | None = None) -> Path:
     """The folder of a disk (see above), made if it is not in the store; ``folder`` has the recipe (else
     vm-images/lab-host). InfraError: mirror, disk, mmdebstrap."""
     folder = folder or data_folder("vm-images") / "lab-host"
-    recipe = read_recipe(folder / "recipe.toml")
+    recipe = read_recipe(folder / "recipe.toml", DiskRecipe)
     ivrs = ivrs_override()
     key = key_of(recipe=hash_tree(folder), ivrs=ivrs.hex(), layout=LAYOUT)
 

@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -48,6 +49,9 @@ _PYTHON_FOLDERS = ("usr/lib/python3.*", "usr/lib/python3/dist-packages")
 _LIBRARIES = ("usr/lib/x86_64-linux-gnu", "usr/lib")
 
 
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
 class Recipe(BaseModel):
     """``recipe.toml``: ``packages`` are apt's words (names or patterns), ``drop`` patterns of paths in the
     image, ``init`` the file beside the recipe that becomes /init."""
@@ -60,16 +64,16 @@ class Recipe(BaseModel):
     drop: list[str]
 
 
-def read_recipe(path: Path) -> Recipe:
-    """The recipe in a TOML file; UsageError names the key that is wrong."""
+def read_recipe(path: Path, shape: type[Shape]) -> Shape:
+    """The recipe in a TOML file, of an image or a disk; UsageError names the key that is wrong."""
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text()))
+        return shape.model_validate(tomllib.loads(path.read_text()))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}", hint="mend it") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        known = ", ".join(Recipe.model_fields)
+        known = ", ".join(shape.model_fields)
         raise UsageError(f"{path}: {where}: {first['msg']}", hint=f"its keys are {known}") from error
 
 
@@ -81,7 +85,7 @@ def guest_image(store: Store, recipe_path: Path | None = None) -> Path:
     network nor the index is needed again. InfraError: mirror, disk, mkfs.erofs.
     """
     path = recipe_path or data_folder("vm-images") / "guest" / "recipe.toml"
-    recipe = read_recipe(path)
+    recipe = read_recipe(path, Recipe)
     init = path.parent / recipe.init
     if not init.is_file():
         raise UsageError(f"the guest's bootstrap {init} is missing", hint=f"{path} names it")

@@ -9,21 +9,23 @@ import pytest
 
 from harness.errors import UsageError
 from harness.host.data import data_folder
-from harness.host.disk_image import new_key, read_recipe
+from harness.host.disk_image import DiskRecipe, new_key
+from harness.host.image import read_recipe
 
 
 def test_the_recipe_in_the_project_is_in_order() -> None:
-    recipe = read_recipe(data_folder("vm-images") / "lab-host" / "recipe.toml")
+    recipe = read_recipe(data_folder("vm-images") / "lab-host" / "recipe.toml", DiskRecipe)
     assert {"openssh-server", "kexec-tools", "grub2-common", "linux-image-amd64"} <= set(recipe.packages)
 
 
 @pytest.mark.parametrize(
-    "text", ["suite = 'x'", "suite = 'x'\npackages = []\ndisk_mb = 1\nleave_out = []\nmore = 1", "="]
+    ("text", "wrong"),
+    [("suite = 'x'", "packages"), ("suite = 'x'\npackages = []\ndisk_mb = 1\nleave_out = []\nmore = 1", "more")],
 )
-def test_one_that_is_not_names_its_keys(text: str, tmp_path: Path) -> None:
+def test_one_that_is_not_names_its_keys(text: str, wrong: str, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(text)
-    with pytest.raises(UsageError, match=r"recipe\.toml") as caught:
-        read_recipe(tmp_path / "recipe.toml")
+    with pytest.raises(UsageError, match=rf"recipe\.toml: {wrong}: ") as caught:
+        read_recipe(tmp_path / "recipe.toml", DiskRecipe)
     assert "suite, packages, disk_mb, leave_out" in (caught.value.hint or "")
 
 

@@ -21,11 +21,11 @@ PACKAGES = [Package("python3", "3.13.5-1", "amd64")]
 def recipe(tmp_path: Path) -> image.Recipe:
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE)
-    return image.read_recipe(path)
+    return image.read_recipe(path, image.Recipe)
 
 
 def test_the_projects_recipe_is_valid() -> None:
-    recipe = image.read_recipe(data_folder("vm-images") / "guest" / "recipe.toml")
+    recipe = image.read_recipe(data_folder("vm-images") / "guest" / "recipe.toml", image.Recipe)
     assert {"python3", "python3-pytest", "kmod"} <= set(recipe.packages)
 
 
@@ -40,7 +40,7 @@ def test_the_projects_recipe_is_valid() -> None:
 def test_a_wrong_recipe_says_where(tmp_path: Path, text: str, names: str) -> None:
     (tmp_path / "recipe.toml").write_text(text)
     with pytest.raises(UsageError, match=names):
-        image.read_recipe(tmp_path / "recipe.toml")
+        image.read_recipe(tmp_path / "recipe.toml", image.Recipe)
 
 
 def test_the_key_follows_all_that_matters(recipe: image.Recipe) -> None:
