@@ -21,10 +21,11 @@ from harness.host.sources import resolve
 from harness.host.store import Store
 from harness.host.trees import make_tree
 from harness.lab import Lab
-from harness.model.kernel import Profile
+from harness.model.kernel import Kernel, Profile
 from harness.model.session import Start
 from harness.model.tree import Source
 from harness.model.variant import Variant
+from harness.standby import Standby
 from harness.starts import SLOWER
 
 COLD_BOOTS, RESTORES, REPEATS = 3, 20, 3
@@ -197,9 +198,14 @@ def _ours_ready(bench: Bench, modules: Modules, lab: Lab, tree: Path, profile: P
     store = modules.store
     mbox = bench.scratch / "virtme.mbox"
     mbox.write_text(git(tree, "format-patch", "--stdout", "base..main"))
-    module = modules.build(make_tree(bench.source, fetch(str(mbox)).patches, store), profile)
-    guests = lab.guests(module, Variant(profile=profile), 120.0, store)
-    folder = bench.scratch / f"ours-{module.key}"
+    variant, folder = Variant(profile=profile), bench.scratch / f"ours-{time.monotonic_ns()}"
+    standing: list[Standby | None] = []
+
+    def stand_by(kernel: Kernel) -> None:
+        standing.append(lab.standby(kernel, variant, folder, store))
+
+    module = modules.build(make_tree(bench.source, fetch(str(mbox)).patches, store), profile, making=stand_by)
+    guests = lab.guests(module, variant, 120.0, store, standing[0] if standing else None)
     if not guests.has(Start.KERNEL):  # once, before anything is measured
         guests.make_kernel(bench.scratch / f"kernel-{profile}")
     with guests.open(folder, Start.KERNEL) as session:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,24 @@ from harness.host.store import Store
 from harness.host.trees import complete, make_tree
 from harness.job import Job
 from harness.log import say, step
-from harness.model.kernel import Module
+from harness.model.kernel import Kernel, Module
 from harness.model.tree import Tree
 from harness.plan import HEAD, Lane, Plan
 
 
 class Builds:
     """The trees and drivers of one run, in its folder ``out``. ``records`` are the run's own, ``fact`` adds to its
-    report."""
+    report; ``making`` is told a lane, and the kernel that its driver is made for."""
 
     def __init__(
-        self, job: Job, out: Path, store: Store, engine: Modules, records: Recorder, fact: Callable[[str, str], None]
+        self,
+        job: Job,
+        out: Path,
+        store: Store,
+        engine: Modules,
+        records: Recorder,
+        fact: Callable[[str, str], None],
+        making: Callable[[str, Kernel], None],
     ) -> None:
         self.job = job
         self.out = out
@@ -35,6 +43,7 @@ class Builds:
         self.engine = engine
         self.records = records
         self.fact = fact
+        self.making = making
         self.trees: dict[str, Tree] = {}
 
     def folder(self, lane: str) -> Path:
@@ -87,7 +96,8 @@ class Builds:
         with self._stage(lane, "build") as records:
             try:
                 counts = self.job.coverage and lane.name == HEAD
-                module = self.engine.build(tree, self.job.profile, coverage=counts)
+                making = partial(self.making, lane.name)
+                module = self.engine.build(tree, self.job.profile, coverage=counts, making=making)
             except BuildFailed as error:
                 (self.out / lane.name).mkdir(exist_ok=True)
                 if error.log and error.log.exists():

@@ -13,14 +13,17 @@ from harness.host.accel import Accelerator, measure
 from harness.host.data import data_folder
 from harness.host.image import guest_image
 from harness.host.initrd import ivrs_initrd
-from harness.host.payload import Payload
+from harness.host.memory import free_megabytes
+from harness.host.payload import Payload, common
 from harness.host.pci import full_address
 from harness.host.qemu import Qemu, find_qemu
 from harness.host.store import Store, hash_tree, key_of
-from harness.host.vm import Machine, Sockets
+from harness.host.vm import MEMORY_MB, Machine, Sockets
 from harness.job import Job
 from harness.model.kernel import Kernel, Module
 from harness.model.variant import Variant
+from harness.saved_guest import SavedGuest, kernel_key
+from harness.standby import Standby
 from harness.starts import SLOWER
 from harness.targets.passthrough import PassthroughGuests
 
@@ -60,12 +63,25 @@ class Lab:
         """What travels to the guest."""
         return Payload(module, data_folder("harness"), data_folder("tests/target"), variant)
 
-    def guests(self, module: Module, variant: Variant, hello_seconds: float, store: Store) -> Guests:
+    def standby(self, kernel: Kernel, variant: Variant, folder: Path, store: Store) -> Standby | None:
+        """A guest of a kernel that comes up in ``folder`` while its driver is made; None where no such guest was saved,
+        or a further one has no room."""
+        machine = self.machine(kernel, variant)
+        saved = SavedGuest(
+            store, kernel_key(machine, common(data_folder("harness"), data_folder("tests/target"))), machine
+        )
+        roomy = free_megabytes() > 2 * MEMORY_MB[variant.profile]
+        return Standby(saved, folder) if roomy and saved.exists() else None
+
+    def guests(
+        self, module: Module, variant: Variant, hello_seconds: float, store: Store, standby: Standby | None = None
+    ) -> Guests:
         """The guests of a driver; a plain kernel must say hello within ``hello_seconds``."""
         factor = SLOWER[module.kernel.profile]
         hello_seconds *= SLOWER_TO_BOOT if module.kernel.initrd else 1.0
         machine = self.machine(module.kernel, variant)
-        return Guests(store, machine, self.payload(module, variant), npu_code(), hello_seconds * factor, factor)
+        payload = self.payload(module, variant)
+        return Guests(store, machine, payload, npu_code(), hello_seconds * factor, factor, standby)
 
     def lending(self, module: Module, job: Job, run: str, check: Callable[[], None]) -> PassthroughGuests:
         """The guests of a driver on this host's NPU."""

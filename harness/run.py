@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 from harness import answers, evidence, score
 from harness.builds import Builds
 from harness.engines.module import Modules
-from harness.errors import InfraError
+from harness.errors import HarnessError, InfraError
 from harness.holding import held, lent
 from harness.host.data import data_folder
 from harness.host.fetch import fetch
@@ -38,14 +38,15 @@ from harness.lane import LaneRun, Question
 from harness.log import say, step, warn
 from harness.machines import borrow, fragments
 from harness.model.blame import questions
-from harness.model.kernel import Module
+from harness.model.kernel import Kernel, Module
 from harness.model.report import Report
 from harness.model.series import Series
 from harness.model.session import Start
 from harness.plan import BASE, HEAD, PREFIX, Cell, Plan, check_job, confirmations, is_merged, plan, repetitions, without
 from harness.pool import run_cells
 from harness.report import RUN_RECORDS, derive, lane_results
-from harness.starts import Opener
+from harness.standby import Standby
+from harness.starts import BOOT_DRIVER, Opener
 from harness.targets.passthrough import refuse
 from harness.targets.ssh.guests import SshGuests, SshLab
 
@@ -63,7 +64,8 @@ class Run:
         self.records = Recorder(out / RUN_RECORDS)
         self.sandbox = Sandbox.detect()
         engine = Modules(store, self.sandbox, data_folder("jobs") / "kconfig", fragments(job))
-        self.builds = Builds(job, out, store, engine, self.records, self.fact)
+        self.builds = Builds(job, out, store, engine, self.records, self.fact, self._stand_by)
+        self.standby: Standby | None = None
         self.machine: SshLab | None = None
         self.lanes: dict[str, LaneRun] = {}
         self.keys: dict[str, str] = {}
@@ -91,9 +93,10 @@ class Run:
         if self.job.lent:
             refuse(full_address(self.job.lent), self.job.profile)
         self.todo = todo = self.plan()
-        modules = self.builds.modules(todo)
-        if {BASE, HEAD} & {lane.name for lane in todo.lanes} <= modules.keys():
-            self._cells(todo, modules)
+        with self._held:
+            modules = self.builds.modules(todo)
+            if {BASE, HEAD} & {lane.name for lane in todo.lanes} <= modules.keys():
+                self._cells(todo, modules)
         alarms = score.FalseAlarms.load(self.store)
         self.fact("planted bugs", score.quote(self.store))
         self.fact("false alarms", str(alarms))
@@ -158,6 +161,17 @@ class Run:
         for note in series.notes:
             self.note(note)
         return series
+
+    def _stand_by(self, lane: str, kernel: Kernel) -> None:
+        """Let a guest come up while the first driver that is not there is made: the lane will want one. What is wrong
+        with the lab shows when it is needed."""
+        if self.standby is not None or self.job.real or self.job.start != "restored":
+            return
+        folder = self.builds.folder(lane) / BOOT_DRIVER
+        with suppress(HarnessError):
+            self.standby = Lab.prepare(self.store).standby(kernel, self.job.variant, folder, self.store)
+        if self.standby is not None:
+            self._held.callback(self.standby.close)
 
     def _cells(self, todo: Plan, modules: Mapping[str, Module]) -> None:
         """Ask every lane that was built, then again what looks worse."""
@@ -244,7 +258,7 @@ class Run:
             assert self.lease is not None
             guests = self.lab.lending(module, job, str(self.out), self.lease.check)
         else:
-            guests = self.lab.guests(module, job.variant, job.boot_seconds, self.store)
+            guests = self.lab.guests(module, job.variant, job.boot_seconds, self.store, self.standby)
         self.lanes[name] = LaneRun(module, self.builds.folder(name), question, guests, self.note)
         return self.lanes[name]
 

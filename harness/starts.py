@@ -26,6 +26,8 @@ SLOWER = {Profile.PLAIN: 1.0, Profile.DEBUG: 5.0}
 DEVICE = "/dev/accel/accel0"
 SETTLE_SECONDS = 15.0
 """How long an idle driver may take to suspend its device when it is told to do so at once."""
+BOOT_DRIVER = "boot-driver"
+"""Folder of the guest that is saved with the driver loaded."""
 ORDER = tuple(Start)
 BELOW = {Start.DRIVER: Start.KERNEL, Start.KERNEL: Start.COLD}
 
@@ -140,7 +142,7 @@ class Starts:
         if self.guests.has(Start.DRIVER):
             return
         with step("saving a guest with the driver loaded"):
-            with self.session(self.folder / "boot-driver", Start.KERNEL) as session:
+            with self.session(self.folder / BOOT_DRIVER, Start.KERNEL) as session:
                 try:
                     idle = session.settle(SETTLE_SECONDS * self.factor)
                 except SessionLost as gone:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -71,10 +71,13 @@ class Modules:
         self.sandbox = sandbox
         self.kernels = Kbuild(store, sandbox, fragments, more)
 
-    def build(self, tree: Tree, profile: Profile, *, coverage: bool = False) -> Module:
+    def build(
+        self, tree: Tree, profile: Profile, *, coverage: bool = False, making: Callable[[Kernel], None] | None = None
+    ) -> Module:
         """The tree's driver and its kernel, built now if they are not in the store. Errors as of Kbuild.build.
-        ``coverage``: the driver counts its lines; one that can only be built with its kernel does not."""
-        return self._find(tree, profile, make=True, coverage=coverage)
+        ``coverage``: the driver counts its lines; one that can only be built with its kernel does not. ``making`` is
+        told which kernel the driver is for, when it has to be made."""
+        return self._find(tree, profile, make=True, coverage=coverage, making=making)
 
     def cached(self, tree: Tree, profile: Profile) -> Module | None:
         """The same, but only if nothing has to be made for it."""
@@ -92,7 +95,15 @@ class Modules:
         """The kernel of the tree's source, without any patch. Errors as of Kbuild.build."""
         return self.kernels.build(_source(tree), profile)
 
-    def _find(self, tree: Tree, profile: Profile, *, make: bool, coverage: bool = False) -> Module:
+    def _find(
+        self,
+        tree: Tree,
+        profile: Profile,
+        *,
+        make: bool,
+        coverage: bool = False,
+        making: Callable[[Kernel], None] | None = None,
+    ) -> Module:
         if tree.source.shipped:
             return module_of(tree)
         if why := never_alone(tree, self.sandbox):
@@ -103,12 +114,12 @@ class Modules:
         if not doubt:
             how = f"the driver alone ({listed(reach.driver)}), against {kernel.release}" if reach.driver else ""
             try:
-                return self._module(tree, kernel, how, make=make, coverage=coverage)
+                return self._module(tree, kernel, how, make=make, coverage=coverage, making=making)
             except Doubt as found:
                 doubt = str(found)
         own, how = self._kernel(tree, profile, make=make), f"kernel and driver: {doubt}"
         try:
-            return self._module(tree, own, how, make=make, coverage=coverage)
+            return self._module(tree, own, how, make=make, coverage=coverage, making=making)
         except Doubt as found:
             return _inside(own, f"{how}; the driver as built with it: {found}")
 
@@ -117,16 +128,29 @@ class Modules:
             raise NotBuilt
         return self.kernels.build(tree, profile)
 
-    def _module(self, tree: Tree, kernel: Kernel, how: str, *, make: bool, coverage: bool) -> Module:
+    def _module(
+        self,
+        tree: Tree,
+        kernel: Kernel,
+        how: str,
+        *,
+        make: bool,
+        coverage: bool,
+        making: Callable[[Kernel], None] | None,
+    ) -> Module:
         prints = {path: mark for path, mark in fingerprints(tree).items() if not seeds.is_document(path)}
         key = key_of(recipe=RECIPE, kernel=kernel.key, touched=sorted(prints.items()))
         if coverage:
             key = key_of(driver=key, coverage=True)
         if not make and not self.store.has("modules", key):
             raise NotBuilt
-        entry = self.store.get(
-            "modules", key, lambda folder: _Build(self, tree, kernel, prints, key, folder, coverage).make()
-        )
+
+        def fill(folder: Path) -> None:
+            if making is not None:
+                making(kernel)
+            _Build(self, tree, kernel, prints, key, folder, coverage).make()
+
+        entry = self.store.get("modules", key, fill)
         record = Record(**json.loads((entry / "module.json").read_text()))
         if record.doubt:
             raise Doubt(record.doubt)

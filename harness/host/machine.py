@@ -54,13 +54,14 @@ def write_script(machine: Machine, folder: Path, payload: Path) -> Path:
 class Boot:
     """A running guest. Use as a context manager; everything it started ends with it.
 
-    ``folder`` receives console.log, npu.jsonl, qemu.log and qemu.sh. With ``state``, a saved guest goes on instead of a
-    kernel being booted.
+    ``folder`` receives console.log, npu.jsonl, qemu.log and qemu.sh, which expects a disk in ``payload``. With
+    ``state``, a saved guest goes on instead of a kernel being booted.
     """
 
-    def __init__(self, machine: Machine, folder: Path, payload: Path, state: Path | None = None) -> None:
+    def __init__(self, machine: Machine, folder: Path, state: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.payload = folder / "payload.tar"
         self.console_path = folder / "console.log"
         self.npu_log = folder / "npu.jsonl"
         self._sockets = socket_folder()
@@ -74,7 +75,7 @@ class Boot:
         self._monitor: Monitor | None = None
         self._mark = 0
         self._killed = False
-        write_script(self.machine, folder, payload)
+        write_script(self.machine, folder, self.payload)
 
     def __enter__(self) -> Boot:
         try:

@@ -31,8 +31,8 @@ class Payload:
     firmware: tuple[Entry, ...] = ()
 
     def common(self) -> bytes:
-        """A tar of what is the same for every driver: agent, uAPI, tests."""
-        return _tar(self._common())
+        """A tar of what is the same for every driver."""
+        return common(self.package, self.suite)
 
     def driver(self) -> bytes:
         """A tar of what is added to that: modules, firmware, options."""
@@ -40,13 +40,7 @@ class Payload:
 
     def whole(self) -> bytes:
         """Both in one tar, padded to whole sectors, so that it can be a disk too."""
-        return _tar([*self._common(), *self._driver()])
-
-    def _common(self) -> list[Entry]:
-        entries = [("harness/__init__.py", (self.package / "__init__.py").read_bytes())]
-        for leaf in ("guest", "drm"):
-            entries += _files(self.package / leaf, f"harness/{leaf}")
-        return [*entries, *_files(self.suite, "tests/target")]
+        return _tar([*_common(self.package, self.suite), *self._driver()])
 
     def _driver(self) -> list[Entry]:
         """Modules go to modules/ in load order, as options.json says in "modules"."""
@@ -61,6 +55,18 @@ class Payload:
         firmware = [(f"firmware/{name}", data) for name, data in self.firmware or made_up]
         modules = [(f"modules/{path.name}", path.read_bytes()) for path in self.module.files]
         return [*modules, *firmware, ("options.json", json.dumps(options).encode())]
+
+
+def common(package: Path, suite: Path) -> bytes:
+    """A tar of what is the same for every driver: agent, uAPI, tests."""
+    return _tar(_common(package, suite))
+
+
+def _common(package: Path, suite: Path) -> list[Entry]:
+    entries = [("harness/__init__.py", (package / "__init__.py").read_bytes())]
+    for leaf in ("guest", "drm"):
+        entries += _files(package / leaf, f"harness/{leaf}")
+    return [*entries, *_files(suite, "tests/target")]
 
 
 def _tar(entries: list[Entry]) -> bytes:

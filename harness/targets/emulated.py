@@ -42,15 +42,21 @@ ASKS = {
 class EmulatedSession:
     """A running guest with its agent waiting."""
 
-    def __init__(self, boot: Boot, payload: Payload) -> None:
+    payload: Payload
+
+    def __init__(self, boot: Boot) -> None:
         self.boot = boot
-        self.payload = payload
         self.release = ""
         self.build_id = ""
         self.agent = Agent(boot.port, self)
         self._seen_faults = 0
         self._contexts_before = 0
         self._entries_before = 0
+
+    def carry(self, payload: Payload) -> None:
+        """What is for this guest from now on, also as a disk, for qemu.sh."""
+        self.payload = payload
+        self.boot.payload.write_bytes(payload.whole())
 
     def hello(self, seconds: float, tar: bytes) -> None:
         """Wait for a kernel that boots, and send it what travels."""
@@ -212,23 +218,22 @@ def boot_guest(
 
     Raises SessionLost when the kernel does not come up, InfraError when QEMU or the NPU does not.
     """
-    with _listed(Boot(machine, folder, _disk(payload, folder)), live) as boot:
-        session = EmulatedSession(boot, payload)
+    with _listed(Boot(machine, folder), live) as boot:
+        session = EmulatedSession(boot)
+        session.carry(payload)
         session.hello(hello_seconds, payload.whole() if machine.plugged else payload.common())
         session.announce_device_table()  # while the guest unpacks; the driver is not there yet
         yield session
 
 
 @contextmanager
-def restore_guest(
-    machine: Machine, payload: Payload, folder: Path, state: Path, live: list[Boot]
-) -> Iterator[EmulatedSession]:
-    """Go on with a saved guest, on the same machine with an NPU.
+def restore_guest(machine: Machine, folder: Path, state: Path, live: list[Boot]) -> Iterator[EmulatedSession]:
+    """Go on with a saved guest, on the same machine with an NPU. It carries nothing yet but what was saved with it.
 
     Raises StateDamaged when what was saved does not run, InfraError when QEMU or the NPU does not.
     """
-    with _listed(Boot(replace(machine, plugged=True), folder, _disk(payload, folder), state), live) as boot:
-        session = EmulatedSession(boot, payload)
+    with _listed(Boot(replace(machine, plugged=True), folder, state), live) as boot:
+        session = EmulatedSession(boot)
         session.announce_device_table()  # before the driver can resume the device
         yield session
 
@@ -242,11 +247,3 @@ def _listed(boot: Boot, live: list[Boot]) -> Iterator[Boot]:
             yield boot
     finally:
         live.remove(boot)
-
-
-def _disk(payload: Payload, folder: Path) -> Path:
-    """The payload as a disk, for qemu.sh."""
-    folder.mkdir(parents=True, exist_ok=True)
-    disk = folder / "payload.tar"
-    disk.write_bytes(payload.whole())
-    return disk

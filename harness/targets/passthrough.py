@@ -72,14 +72,12 @@ class PassthroughGuests:
         address = self.machine.lent
         refuse(address, self.machine.variant.profile, self._loans.pci)
         with self._loans.lent(address, self.run, self._check):
-            folder.mkdir(parents=True, exist_ok=True)
-            disk = folder / "payload.tar"
-            disk.write_bytes(self.payload.whole())
-            boot = Boot(self.machine, folder, disk)
+            boot = Boot(self.machine, folder)
             self._live.append(boot)
             try:
                 with boot:
-                    session = PassthroughSession(boot, self.payload)
+                    session = PassthroughSession(boot)
+                    session.carry(self.payload)
                     session.hello(self.hello_seconds, self.payload.whole())
                     yield session
             finally:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,6 +32,7 @@ from harness.model.kernel import Profile
 from harness.model.session import Start
 from harness.model.tree import Source
 from harness.model.variant import AddressMode, Variant
+from harness.standby import Standby
 
 DRIVER = "drivers/accel/amdxdna"
 RESTORES = int(os.environ.get("XDNA_HARNESS_RESTORES", "10"))
@@ -74,10 +78,6 @@ def make(guests: Guests, folder: Path) -> None:
         guests.save_driver(session)
 
 
-def entry(guests: Guests, start: Start) -> Path:
-    return guests.store.path("guests", guests._keys[start])
-
-
 @pytest.mark.parametrize("profile", PROFILES)
 def test_restores_in_a_row_each_draw_their_own_and_know_the_time(
     source: Source, store: Store, profile: Profile, tmp_path: Path
@@ -107,7 +107,7 @@ def test_one_saved_kernel_serves_every_mode_and_npu(guests: Guests, tmp_path: Pa
 @pytest.mark.parametrize("start", [Start.KERNEL, Start.DRIVER])
 @pytest.mark.parametrize("damage", ["cut", "changed", "devices", "gone"])
 def test_a_damaged_state_is_noticed_and_thrown_away(guests: Guests, tmp_path: Path, start: Start, damage: str) -> None:
-    folder = entry(guests, start)
+    folder = guests.saved[start].path
     folder.mkdir(parents=True)
     (folder / "memory").write_bytes(bytes(8192) + b"data" * 2048)
     (folder / "devices").write_bytes(b"stream")
@@ -119,6 +119,84 @@ def test_a_damaged_state_is_noticed_and_thrown_away(guests: Guests, tmp_path: Pa
     with pytest.raises(StateDamaged), guests.open(tmp_path / "x", start):
         pass
     assert not folder.exists()
+
+
+@pytest.fixture
+def kernel_guests(guests: Guests, tmp_path: Path) -> Guests:
+    """The same, with the kernel's guest saved."""
+    guests.make_kernel(tmp_path / "kernel")
+    return guests
+
+
+def stand_by(guests: Guests, folder: Path) -> Standby:
+    """A guest for that folder, which has come up."""
+    guests.standby = standby = Standby(guests.saved[Start.KERNEL], folder)
+    standby._coming.exception()
+    return standby
+
+
+def qemus(folder: Path) -> list[int]:
+    """Those that write their console into the folder."""
+    return [pid for pid, argv in processes() if f"path={folder}/console.log" in argv]
+
+
+def processes() -> Iterator[tuple[int, str]]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield int(path.parent.name), path.read_bytes().replace(bytes(1), b" ").decode(errors="replace")
+
+
+def test_a_guest_that_stands_by_is_taken_once_by_whom_it_is_for(kernel_guests: Guests, tmp_path: Path) -> None:
+    standby, folder = stand_by(kernel_guests, tmp_path / "its"), tmp_path / "its"
+    (waiting,) = qemus(folder)
+    with kernel_guests.open(tmp_path / "other", Start.KERNEL) as session:
+        assert session.boot.folder == tmp_path / "other"
+    with kernel_guests.open(folder, Start.KERNEL) as session:
+        assert qemus(folder) == [waiting]
+        assert session.load_driver(60) == kernel_guests.payload.module.build_id
+    assert not qemus(folder)
+    with kernel_guests.open(folder, Start.KERNEL) as session:
+        assert session.load_driver(60) == kernel_guests.payload.module.build_id
+        assert qemus(folder) not in ([], [waiting])
+    standby.close()
+
+
+def test_a_guest_that_died_while_it_stood_by_is_nobodys(kernel_guests: Guests, tmp_path: Path) -> None:
+    standby = stand_by(kernel_guests, tmp_path / "its")
+    (waiting,) = qemus(tmp_path / "its")
+    os.kill(waiting, signal.SIGKILL)
+    while standby._coming.result().alive():
+        time.sleep(0.05)
+    with kernel_guests.open(tmp_path / "its", Start.KERNEL) as session:
+        assert session.load_driver(60) == kernel_guests.payload.module.build_id
+
+
+def test_a_guest_that_nobody_took_ends_with_the_run(kernel_guests: Guests, tmp_path: Path) -> None:
+    standby = stand_by(kernel_guests, tmp_path / "its")
+    assert qemus(tmp_path / "its")
+    standby.close()
+    assert not qemus(tmp_path / "its")
+
+
+def test_a_state_that_cannot_stand_by_is_damaged_for_whoever_comes_next(kernel_guests: Guests, tmp_path: Path) -> None:
+    saved = kernel_guests.saved[Start.KERNEL]
+    os.truncate(saved.path / "memory", 1 << 20)
+    stand_by(kernel_guests, tmp_path / "its")
+    with pytest.raises(StateDamaged), kernel_guests.open(tmp_path / "its", Start.KERNEL):
+        pass
+    assert not saved.exists()
+
+
+def test_a_run_takes_the_guest_that_stood_by_for_its_driver(
+    job: tuple[Harness, dict[str, str]], plant: Plant, store: Store
+) -> None:
+    """One line that no earlier run has built, so that make runs; and its kernel is saved."""
+    harness, env = job
+    assert harness("run", "--kernel", KERNEL, "-k", ONE, env=env).status == 0
+    new = Edit(f"{DRIVER}/amdxdna_gem.c", r"\Z", f"\nint xdna_{time.time_ns()};\n")
+    ran = harness("run", plant("a new one", new), "--kernel", KERNEL, "-k", ONE, "-v", env=env)
+    assert ran.status == 0, ran
+    assert "takes the guest that stood by" in ran.stderr, ran
 
 
 @pytest.fixture

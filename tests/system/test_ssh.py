@@ -119,8 +119,7 @@ def machine(kernel: Kernel, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         root=guest_image(store, data_folder("vm-images") / "ssh-host" / "recipe.toml"),
         parameters=("xdna.key=" + new_key(folder / "id").replace(" ", ","),),
     )
-    (folder / "no-payload").write_bytes(bytes(512))
-    with Boot(networked, folder, folder / "no-payload") as boot:
+    with Boot(networked, folder) as boot:
         wait_for(lambda: "Server listening on" in boot.console(), boot)
         found = re.search(r"host key: (\S+ \S+)", boot.console())
         assert found, boot.console()

@@ -28,6 +28,8 @@ FLOORS = {
     "lab": 4,
     "machines": 4,
     "guests": 4,
+    "saved_guest": 4,
+    "standby": 4,
     "pool": 4,
     "answers": 4,
     "builds": 4,

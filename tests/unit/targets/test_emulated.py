@@ -85,7 +85,8 @@ class FakeBoot:
 
 def session(boot: FakeBoot) -> EmulatedSession:
     boot.say(HELLO)
-    opened = EmulatedSession(cast(Boot, boot), PAYLOAD)
+    opened = EmulatedSession(cast(Boot, boot))
+    opened.payload = PAYLOAD
     opened.hello(5.0, TAR)
     assert boot.hear() == {"put": len(TAR)}
     assert boot.guest.read(len(TAR)) == TAR
@@ -226,7 +227,7 @@ def test_a_closed_port_is_a_lost_guest() -> None:
 def test_a_silent_guest_is_lost_within_its_limit() -> None:
     boot = FakeBoot()
     with pytest.raises(SessionLost, match="1 s in vain"):
-        EmulatedSession(cast(Boot, boot), PAYLOAD).hello(1.0, TAR)
+        EmulatedSession(cast(Boot, boot)).hello(1.0, TAR)
 
 
 def test_an_agent_that_refuses_is_our_error() -> None:
@@ -247,7 +248,8 @@ def wake(boot: FakeBoot, clock: float) -> None:
 
 def test_a_restored_guest_says_who_it_is_and_gets_clock_and_entropy() -> None:
     boot = FakeBoot()
-    opened = EmulatedSession(cast(Boot, boot), PAYLOAD)
+    opened = EmulatedSession(cast(Boot, boot))
+    opened.payload = PAYLOAD
     guest = run_guest(lambda: wake(boot, 0.5))
     assert opened.thaw() == ("a", "b")
     guest.join(5)
@@ -256,7 +258,8 @@ def test_a_restored_guest_says_who_it_is_and_gets_clock_and_entropy() -> None:
 
 def test_a_restored_guest_whose_clock_stands_still_is_not_believed() -> None:
     boot = FakeBoot()
-    opened = EmulatedSession(cast(Boot, boot), PAYLOAD)
+    opened = EmulatedSession(cast(Boot, boot))
+    opened.payload = PAYLOAD
     guest = run_guest(lambda: wake(boot, -3600.0))
     with pytest.raises(StateDamaged, match="clock"):
         opened.thaw()
@@ -265,7 +268,8 @@ def test_a_restored_guest_whose_clock_stands_still_is_not_believed() -> None:
 
 def test_a_guest_that_dies_while_it_is_restored_is_a_damaged_state() -> None:
     boot = FakeBoot()
-    opened = EmulatedSession(cast(Boot, boot), PAYLOAD)
+    opened = EmulatedSession(cast(Boot, boot))
+    opened.payload = PAYLOAD
     boot.guest.close()
     boot.raw.close()
     with pytest.raises(StateDamaged, match="did not wake up"):

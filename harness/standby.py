@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A guest of a kernel that comes up while a driver is still being built for it: make leaves one core idle."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import InfraError
+from harness.host.machine import Boot
+from harness.log import detail
+from harness.model.session import SessionLost
+from harness.saved_guest import SavedGuest
+from harness.targets.emulated import EmulatedSession
+
+
+class Standby:
+    """Restores the guest at once, into ``folder``: whoever opens a guest there takes this one, once. A thread of its
+    own holds it, since a guest ends with the thread that started it."""
+
+    def __init__(self, saved: SavedGuest, folder: Path) -> None:
+        self.folder = folder
+        self._live: list[Boot] = []
+        self._over = threading.Event()
+        self._coming: Future[EmulatedSession] = Future()
+        self._holder = threading.Thread(target=self._hold, args=(saved,), name="standby", daemon=True)
+        self._holder.start()
+
+    def _hold(self, saved: SavedGuest) -> None:
+        try:
+            with saved.open(self.folder, self._live) as session:
+                self._coming.set_result(session)
+                self._over.wait()  # until somebody ends it, at the latest with the run
+        except BaseException as error:
+            if not self._coming.done():
+                self._coming.set_exception(error)
+
+    @contextmanager
+    def guest(self) -> Iterator[EmulatedSession | None]:
+        """The guest, which ends with the context. None when there is none (any more): the next that is restored shows
+        why."""
+        session = self._take()
+        if session is not None:
+            detail(f"{self.folder}: takes the guest that stood by")
+        try:
+            yield session
+        finally:
+            self.close()
+
+    def _take(self) -> EmulatedSession | None:
+        if self._over.is_set():
+            return None
+        try:
+            session = self._coming.result()
+        except (InfraError, SessionLost):
+            return None
+        return session if session.alive() else None
+
+    def close(self) -> None:
+        """End the guest, and wait for that."""
+        self.end()
+        self._holder.join()
+
+    def end(self) -> None:
+        """End the guest, from any thread."""
+        self._over.set()
+        for boot in list(self._live):
+            boot.kill()
