@@ -22,6 +22,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.host.lab_file import LAB_FILE
 from harness.host.lab_host import NAME, LabHost
+from harness.host.leases import URL as LEASES
 from harness.host.ssh import connect
 from harness.host.ssh_config import CONFIG, reach
 
@@ -115,7 +116,12 @@ class Scene:
 
     @property
     def env(self) -> dict[str, str]:
-        return {**os.environ, CONFIG: str(self.host.ssh_config), LAB_FILE: str(self.folder / "lab.toml")}
+        return {
+            **os.environ,
+            CONFIG: str(self.host.ssh_config),
+            LAB_FILE: str(self.folder / "lab.toml"),
+            LEASES: str(self.folder / "leases.sqlite"),
+        }
 
     def root(self, script: str, stdin: str = "") -> str:
         """What a script of sh prints there. HarnessError: nobody answers, or it cut us off."""
@@ -175,8 +181,14 @@ class Scene:
     def log(self) -> str:
         return (self.folder / "run.log").read_text(errors="replace")[-6000:]
 
+    def states(self) -> set[str]:
+        """What the harness itself says of the machine."""
+        argv = [sys.executable, "-m", "harness.cli", "hosts", "--json"]
+        said = subprocess.run(argv, cwd=PROJECT, env=self.env, capture_output=True, check=True, timeout=ROOT_SECONDS)
+        return {row["state"] for row in json.loads(said.stdout)}
+
     def is_well(self) -> bool:
-        """HEALTHY: it answers, runs its own kernel whole, would boot that again, and has nothing of ours on it."""
+        """It answers, runs its own kernel whole, would boot that again, and has nothing of ours on it."""
         try:
             said = self.root(LEFT)
         except SILENT:
@@ -188,6 +200,7 @@ class Scene:
         while not self.is_well():
             assert time.monotonic() < deadline, f"not HEALTHY within {WELL_SECONDS:.0f} s\n{self.log()}"
             time.sleep(1)
+        assert self.states() == {"HEALTHY"}, f"by the harness's own book it is {self.states()}\n{self.log()}"
 
 
 Strike = Callable[[Scene], None]

@@ -40,8 +40,8 @@ class Power(Protocol):
 @dataclass(frozen=True)
 class Rules:
     """How a job wants a machine booted. ``way``: "auto", or one of BootWay. ``seconds``: how long a kernel may take
-    from the order to go to an answer over ssh. ``parameters`` are added to its command line. ``leave``: the machine
-    stays in the last kernel under test."""
+    to an answer over ssh, not counting the machine's shutdown before it. ``parameters`` are added to its command line.
+    ``leave``: the machine stays in the last kernel under test."""
 
     way: str = "auto"
     seconds: float = 300.0
@@ -116,22 +116,27 @@ class Boots:
         return host
 
     def _arm(self, host: LabHost) -> str:
-        """Arm the hardware watchdog; it ticks on with nobody to feed it until our agent is there. Returns its module;
-        empty: there is none."""
+        """Arm the hardware watchdog; it ticks on with nobody to feed it until our agent is there. It starts before the
+        shutdown does, which must not cost the kernel its time. Returns its module; empty: there is none."""
         if not host.watchdog:
             self._once(f"{self.machine.name} has no hardware watchdog: a kernel that hangs needs a hand, or a switch")
             return ""
-        status, said = self.machine.python("arm", f"{self.rules.seconds:.0f}", host.watchdog)
+        status, said = self.machine.python("arm", f"{self._patience:.0f}", host.watchdog)
         if status != 0:
             last = (said.strip().splitlines() or ["it says nothing"])[-1]
             self._once(f"{self.machine.name}: its watchdog {host.watchdog} cannot be armed: {last}")
             return ""
         return host.watchdog
 
+    @property
+    def _patience(self) -> float:
+        """Seconds from the order to go to an answer."""
+        return LEAVE_SECONDS + self.rules.seconds
+
     def _arrived(self, sent: Sent, folder: Path) -> Facts:
         """Wait for whoever answers, and judge it."""
         begun = time.monotonic()
-        came, facts = self._wait(sent, self.rules.seconds + self.machine.back_seconds)
+        came, facts = self._wait(sent, self._patience + self.machine.back_seconds)
         if came is CameBack.AWAY and self._cycle():
             came, facts = self._wait(sent, self.machine.back_seconds)
         if came is CameBack.UP and facts is not None:
@@ -144,7 +149,7 @@ class Boots:
             text = f"{waited}, and the machine came back with its own kernel {sent.known_good}"
             text += f" after {time.monotonic() - begun:.0f} s"
             if self.watchdog:
-                text += f"; the watchdog ends what does not answer within {self.rules.seconds:.0f} s"
+                text += f"; the watchdog ends what does not answer within {self._patience:.0f} s"
             raise SessionLost(Lost(False, f"{text}\n{_tail(left or said)}", said or left))
         if came is CameBack.NEVER_LEFT:
             raise InfraError(f"{name} did not leave {sent.known_good} within {LEAVE_SECONDS:.0f} s")

@@ -51,7 +51,7 @@ def facts(release: str, boot: str) -> Facts:
 class Played:
     """A machine whose boots are given: what it says after each time it was told to leave."""
 
-    name, back_seconds, ended = "box", 0.1, False
+    name, back_seconds, ended, watchdog = "box", 0.1, False, ""
 
     def __init__(self, now: Facts, *then: Facts | None) -> None:
         self.now: Facts | None = now
@@ -59,6 +59,7 @@ class Played:
         self.notes: list[str] = []
         self.note: Callable[[str], None] = self.notes.append
         self.left: list[str] = []
+        self.armed: tuple[str, ...] = ()
 
     def ask(self) -> Facts:
         if self.now is None:
@@ -69,7 +70,11 @@ class Played:
         return self.now
 
     def host(self) -> LabHost:
-        return replace(HOST, release=self.ask().release)
+        return replace(HOST, release=self.ask().release, watchdog=self.watchdog)
+
+    def python(self, name: str, *words: str) -> tuple[int, str]:
+        self.armed = (name, *words)
+        return 0, "armed"
 
     def root(self, script: str, seconds: float, stdin: bytes = b"") -> tuple[int, str]:
         return 0, ""
@@ -120,6 +125,15 @@ def test_one_that_falls_back_is_the_kernels_doing(tmp_path: Path) -> None:
     with pytest.raises(SessionLost, match="came back with its own kernel") as lost:
         boots_of(Played(facts(OWN, "1"), facts(OWN, "2"))).into(KERNEL, tmp_path)
     assert not lost.value.lost.ours
+
+
+def test_the_watchdog_leaves_the_shutdown_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts before the machine goes down, and must not take that for a kernel that does not come up."""
+    monkeypatch.setattr(boots, "LEAVE_SECONDS", 150.0)
+    machine = Played(facts(OWN, "1"), facts(OURS, "2"))
+    machine.watchdog = "i6300esb"
+    Boots(cast(Machine, machine), Rules(seconds=300.0), Evidence(cast(Machine, machine))).into(KERNEL, tmp_path)
+    assert machine.armed == ("arm", "450", "i6300esb")
 
 
 @pytest.mark.parametrize(
