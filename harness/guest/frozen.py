@@ -11,6 +11,7 @@ import fcntl
 import os
 import random
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from harness.guest import modules
@@ -19,6 +20,7 @@ RNDRESEEDCRNG = 0x5207
 """_IO('R', 0x07), include/uapi/linux/random.h."""
 RESCAN = Path("/sys/bus/pci/rescan")
 DEVICES = Path("/sys/bus/pci/devices")
+DRIVER = Path("/sys/bus/pci/drivers/amdxdna")
 _POLL_SECONDS = 0.01
 
 
@@ -62,6 +64,14 @@ def settle(address: str, seconds: float, devices: Path = DEVICES) -> str:
     finally:
         delay.write_text(before)
     return status
+
+
+def settle_all(seconds: float, driver: Path = DRIVER) -> None:
+    """The same for each device of the driver, as far as it can be had: what a test then says to firmware does not
+    depend on what was there before it."""
+    for path in sorted(driver.glob("*:*")):
+        with suppress(OSError):
+            settle(path.name, seconds, driver)
 
 
 def rescan(path: Path = RESCAN) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from harness.drm.calls import ANSWERS
-from harness.guest import counters, detectors, gcov, kmemleak
+from harness.guest import counters, detectors, frozen, gcov, kmemleak
 from harness.guest.fixtures import SERIES
 from harness.guest.kmsg import Reader
 from harness.guest.limit import limited
@@ -34,6 +34,8 @@ SUITES = {
     "hunt": "hunt",
 }
 """The suites, by the marks of their tests."""
+SLEEP_SECONDS = 10.0
+"""How long the device may take to sleep before a test whose messages to firmware are compared."""
 SLOWER = 5
 """How much longer a kernel with detectors may take to free what it frees late: an address space waits for SRCU."""
 _FAILURES = (AssertionError, OSError, pytest.fail.Exception)
@@ -133,6 +135,7 @@ class Events:
         if self.order.counts:
             gcov.reset()
         if self.order.traced:
+            frozen.settle_all(SLEEP_SECONDS)
             ANSWERS.clear()
             self.mailbox.begin()
         try:

@@ -164,11 +164,9 @@ def test_each_lane_gets_its_own_driver(harness: Harness, machine: LabMachine, pl
 def test_the_machine_answers_as_an_emulated_guest_does(harness: Harness, machine: LabMachine, tmp_path: Path) -> None:
     words = ("--kernel", KERNEL, "-k", "e01 or l01", "--boot", "never", "--times", "1", "--json")
     ran = harness("compare-npu", "emulated", "ssh:testhost", *words, "--out", tmp_path / "both", env=machine.env())
-    assert ran.status in (0, 1), ran
+    assert ran.status == 0, ran
     found = json.loads(ran.stdout)
-    # A driver that has just been loaded is awake for 5 s more, where a restored guest's wakes first: that shows in what
-    # it says to firmware, and in nothing that it answers.
-    assert {difference["aspect"] for difference in found["differences"]} <= {"messages", "order"}, found
+    assert found["differences"] == []
     assert found["asked"] >= 2
     assert found["deaf"] == []
 
