@@ -61,6 +61,7 @@ class Remote:
                     break
                 last = f"{self.reach.name} did not boot anew"
             except InfraError as error:
+                self.lease.check()  # another's machine is not waited for
                 last = error.message
             if time.monotonic() >= deadline:
                 raise InfraError(f"{last}, for {self.back_seconds:.0f} s")

@@ -22,8 +22,9 @@ from conftest import KERNEL, Edit, Harness, Plant, Ran
 from harness.engines.module import Modules
 from harness.errors import HarnessError
 from harness.host.data import data_folder
+from harness.host.database import Database
 from harness.host.image import guest_image
-from harness.host.leases import URL
+from harness.host.leases import TABLE, URL
 from harness.host.machine import Boot
 from harness.host.sandbox import Sandbox
 from harness.host.ssh import Connection, connect
@@ -32,6 +33,7 @@ from harness.host.store import Store
 from harness.host.trees import make_tree
 from harness.lab import Lab
 from harness.model.kernel import Kernel, Profile
+from harness.model.lease import SECONDS
 from harness.model.tree import Source
 from harness.model.variant import Variant
 
@@ -212,6 +214,36 @@ def run_and_kill(harness: Harness, machine: LabMachine, tmp_path: Path, victims:
         there.run(f"pkill -9 '{victims}'", 30)
     run.join()
     return ended[0]
+
+
+def test_a_machine_that_is_taken_away_is_left_at_once(harness: Harness, machine: LabMachine, tmp_path: Path) -> None:
+    """As if we had stood still, and somebody else had come. What was answered before stands; what was not says
+    nothing about the driver, and the newcomer's machine is not touched."""
+    ended: list[Ran] = []
+    words = ("run", "--kernel", KERNEL, *TARGET)
+    run = threading.Thread(target=lambda: ended.append(harness(*words, env=machine.env())))
+    run.start()
+    records = tmp_path / "run-0" / "head" / "ssh-npu4-sva-plain-cold" / "results.jsonl"
+    wait_for(lambda: records.exists() and '"event": "test-end"' in records.read_text(), machine.boot)
+    table = Database(machine.env()[URL], (TABLE,))
+    taken = "UPDATE leases SET token = token + 1, pid = 1, host = 'elsewhere', who = 'somebody', run = 'runs/other'"
+    assert table.change(taken) == 1
+    begun = time.monotonic()
+    there = machine.log_in()
+    before = there.run("cat /var/lib/xdna-harness/fence", 30)
+    run.join()
+    assert time.monotonic() - begun < 2 * SECONDS, "waited for what is another's"
+    (ran,) = ended
+    assert ran.status == 3, ran
+    assert ran.report["verdict"] == "UNKNOWN"
+    assert re.search(r"the lease of 127.0.0.1:\d+ is lost: .*somebody", ran.stdout + ran.stderr), ran
+    found = outcomes(ran)
+    assert "PASS" in found.values()
+    assert set(found.values()) <= {"PASS", "SKIP", "XFAIL", "ERROR"}, "blamed on the driver"
+    assert there.run("cat /var/lib/xdna-harness/fence", 30) == before
+    (row,) = table.rows("SELECT who, held FROM leases")
+    assert list(map(str, row)) == ["somebody", "1"], "given back what was another's"
+    table.change("DELETE FROM leases")
 
 
 def test_a_cut_connection_costs_nothing(harness: Harness, machine: LabMachine, tmp_path: Path) -> None:

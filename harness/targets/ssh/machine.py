@@ -14,6 +14,7 @@ from harness.errors import InfraError, UsageError
 from harness.formats import lab_host
 from harness.formats.machine_facts import PROBE, Facts, read
 from harness.host.data import data_folder
+from harness.host.leases import LeaseLost
 from harness.host.ssh import Connection, Guard, connect
 from harness.host.ssh_config import Reach
 from harness.model.lab_host import LabHost
@@ -57,7 +58,7 @@ class Machine:
         while not self.ended and not unless():
             try:
                 return self.ask()
-            except UsageError:  # a key that changed meanwhile: it may be another machine
+            except (UsageError, LeaseLost):  # a key that changed meanwhile: it may be another machine, or is another's
                 return None
             except InfraError:
                 self.hang_up()
