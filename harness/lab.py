@@ -71,7 +71,7 @@ class Lab:
             store, kernel_key(machine, common(data_folder("harness"), data_folder("tests/target"))), machine
         )
         roomy = free_megabytes() > 2 * MEMORY_MB[variant.profile]
-        return Standby(saved, folder) if roomy and saved.exists() else None
+        return Standby(saved, folder, kernel.modules[:-1]) if roomy and saved.exists() else None
 
     def guests(
         self, module: Module, variant: Variant, hello_seconds: float, store: Store, standby: Standby | None = None

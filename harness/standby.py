@@ -4,25 +4,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.errors import InfraError
+from harness.errors import HarnessError
 from harness.host.machine import Boot
 from harness.log import detail
 from harness.model.session import SessionLost
 from harness.saved_guest import SavedGuest
 from harness.targets.emulated import EmulatedSession
 
+LOAD_SECONDS = 300.0
+"""A debug kernel takes its time; who waits for the guest waits for no longer than this."""
+
 
 class Standby:
-    """Restores the guest at once, into ``folder``: whoever opens a guest there takes this one, once. A thread of its
-    own holds it, since a guest ends with the thread that started it."""
+    """Restores the guest at once, into ``folder``, and loads ``helpers``, the kernel's modules that its driver needs:
+    whoever opens a guest there takes this one, once. A thread of its own holds it, since a guest ends with the thread
+    that started it."""
 
-    def __init__(self, saved: SavedGuest, folder: Path) -> None:
+    def __init__(self, saved: SavedGuest, folder: Path, helpers: Sequence[Path]) -> None:
         self.folder = folder
+        self._helpers = helpers
         self._live: list[Boot] = []
         self._over = threading.Event()
         self._coming: Future[EmulatedSession] = Future()
@@ -32,6 +37,7 @@ class Standby:
     def _hold(self, saved: SavedGuest) -> None:
         try:
             with saved.open(self.folder, self._live) as session:
+                session.load_helpers(self._helpers, LOAD_SECONDS)
                 self._coming.set_result(session)
                 self._over.wait()  # until somebody ends it, at the latest with the run
         except BaseException as error:
@@ -55,7 +61,7 @@ class Standby:
             return None
         try:
             session = self._coming.result()
-        except (InfraError, SessionLost):
+        except (HarnessError, SessionLost):
             return None
         return session if session.alive() else None
 

@@ -13,9 +13,11 @@ their patches.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -37,6 +39,8 @@ from harness.model.tree import Tree
 RECIPE = 2
 """Part of each key: count up when the way of building changes what comes out."""
 MODULE_SECONDS = 900.0
+MOST_SEEDS = 100
+"""So many of the latest drivers are looked at for one to start from: what is near a new one was mostly made lately."""
 
 
 class Doubt(Exception):
@@ -170,12 +174,14 @@ class Modules:
     def seed_for(self, kernel: Kernel, prints: Mapping[str, str]) -> seeds.Seed | None:
         """The built driver of the same kernel to start from, if there is one."""
         found = []
-        for path in sorted((self.store.root / "modules").glob("[!.]*/module.json")):  # with a dot: half made
-            data = json.loads(path.read_text())  # an older version of us may have written it
-            if data.get("coverage"):
-                continue  # other objects
-            if data.get("recipe") == RECIPE and data["kernel"] == kernel.key and not data["doubt"]:
-                found.append(seeds.Seed(path.parent.name, data["touched"]))
+        entries = (self.store.root / "modules").glob("[!.]*/module.json")  # with a dot: half made
+        for path in heapq.nlargest(MOST_SEEDS, entries, key=_made):
+            with suppress(FileNotFoundError):
+                data = json.loads(path.read_text())  # an older version of us may have written it
+                if data.get("coverage"):
+                    continue  # other objects
+                if data.get("recipe") == RECIPE and data["kernel"] == kernel.key and not data["doubt"]:
+                    found.append(seeds.Seed(path.parent.name, data["touched"]))
         return seeds.choose(found, prints)
 
 
@@ -319,6 +325,14 @@ def _source(tree: Tree) -> Tree:
 
 def _texts(warnings: Iterable[Iterable[str]]) -> tuple[str, ...]:
     return tuple(sorted({text for texts in warnings for text in texts}))
+
+
+def _made(path: Path) -> float:
+    """When a file was made; one that somebody threw away meanwhile: long ago."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _name(path: str) -> str:

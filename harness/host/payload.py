@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,13 +54,21 @@ class Payload:
         }
         made_up = [(f"amdnpu/{folder}/npu_7.sbin", b"emulated firmware\n" * 64) for folder in FIRMWARE]
         firmware = [(f"firmware/{name}", data) for name, data in self.firmware or made_up]
-        modules = [(f"modules/{path.name}", path.read_bytes()) for path in self.module.files]
-        return [*modules, *firmware, ("options.json", json.dumps(options).encode())]
+        return [*_modules(self.module.files), *firmware, ("options.json", json.dumps(options).encode())]
 
 
 def common(package: Path, suite: Path) -> bytes:
     """A tar of what is the same for every driver: agent, uAPI, tests."""
     return _tar(_common(package, suite))
+
+
+def modules_tar(files: Sequence[Path]) -> bytes:
+    """A tar of modules only."""
+    return _tar(_modules(files))
+
+
+def _modules(files: Sequence[Path]) -> list[Entry]:
+    return [(f"modules/{path.name}", path.read_bytes()) for path in files]
 
 
 def _common(package: Path, suite: Path) -> list[Entry]:

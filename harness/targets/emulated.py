@@ -17,7 +17,7 @@ from harness.formats import npu_log
 from harness.host.agent import Agent, AgentRefused, Event
 from harness.host.machine import Boot
 from harness.host.npu_control import NpuRefused
-from harness.host.payload import Payload
+from harness.host.payload import Payload, modules_tar
 from harness.host.snapshot import StateDamaged
 from harness.host.vm import CARVEOUT_BASE, CARVEOUT_SIZE, DRIVER_PARAMETERS, NPU_ADDRESS, Machine
 from harness.model.session import Lost, SessionLost, SuiteRequest
@@ -49,6 +49,7 @@ class EmulatedSession:
         self.release = ""
         self.build_id = ""
         self.agent = Agent(boot.port, self)
+        self._loaded: frozenset[str] = frozenset()
         self._seen_faults = 0
         self._contexts_before = 0
         self._entries_before = 0
@@ -104,16 +105,27 @@ class EmulatedSession:
         tar = self.payload.driver()
         self.agent.command("unpack", timeout, tar, size=len(tar))
 
+    def load_helpers(self, files: Sequence[Path], timeout: float) -> None:
+        """Load what the driver needs of its kernel, while the driver itself is still being made. Only in a restored
+        guest. AgentRefused: the kernel says no."""
+        tar = modules_tar(files)
+        self.agent.command("unpack", timeout, tar, size=len(tar))
+        modules = [{"path": f"modules/{path.name}", "params": ""} for path in files]
+        self.agent.command("load", timeout, modules=modules, rescan=True)
+        self._loaded = frozenset(path.name for path in files)
+
     def load_driver(self, timeout: float) -> str:
         """Load the modules; in carveout mode give the driver its memory. Returns amdxdna's build-id."""
         mode = self.payload.variant.address_mode
-        names = [path.name for path in self.payload.module.files]
+        files = [path.name for path in self.payload.module.files]
         modules = [
-            {"path": f"modules/{name}", "params": DRIVER_PARAMETERS[mode] if name == names[-1] else ""}
-            for name in names
+            {"path": f"modules/{name}", "params": DRIVER_PARAMETERS[mode] if name == files[-1] else ""}
+            for name in files
+            if name not in self._loaded
         ]
+        rescan = self.boot.state is not None and not self._loaded  # done with the helpers
         try:
-            loaded = self.agent.command("load", timeout, modules=modules, rescan=self.boot.state is not None)
+            loaded = self.agent.command("load", timeout, modules=modules, rescan=rescan)
         except AgentRefused as error:
             # The kernel said no: an unknown symbol, or the driver's own init. That is the patch's, not the lab's.
             raise SessionLost(Lost(False, f"the driver does not load: {error.message}", self.console())) from error

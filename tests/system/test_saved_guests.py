@@ -130,7 +130,7 @@ def kernel_guests(guests: Guests, tmp_path: Path) -> Guests:
 
 def stand_by(guests: Guests, folder: Path) -> Standby:
     """A guest for that folder, which has come up."""
-    guests.standby = standby = Standby(guests.saved[Start.KERNEL], folder)
+    guests.standby = standby = Standby(guests.saved[Start.KERNEL], folder, guests.payload.module.kernel.modules[:-1])
     standby._coming.exception()
     return standby
 
