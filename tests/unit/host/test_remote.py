@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is done to a machine, and when nothing is."""
+
+from __future__ import annotations
+
+import time
+from typing import NoReturn, cast
+
+import pytest
+
+from harness.errors import InfraError
+from harness.host import remote
+from harness.host.leases import Lease, LeaseLost
+from harness.host.remote import Remote
+from harness.host.ssh_config import Reach
+from harness.model.health import Act
+
+
+class Leased:
+    """A lease that is lost, or not."""
+
+    def __init__(self, lost: bool) -> None:
+        self.lost = lost
+
+    def check(self) -> None:
+        if self.lost:
+            raise LeaseLost("somebody else came")
+
+    def guard(self, script: str) -> str:
+        self.check()
+        return script
+
+
+class Somewhere:
+    name = "box"
+
+
+@pytest.fixture(autouse=True)
+def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise InfraError("box: no ssh", transient=True)
+
+    monkeypatch.setattr(remote, "connect", refuse)
+    monkeypatch.setattr(remote, "RETRY_SECONDS", 0.01)
+
+
+def hands(lost: bool, back_seconds: float) -> Remote:
+    return Remote(cast(Reach, Somewhere()), cast(Lease, Leased(lost)), None, back_seconds)
+
+
+def test_one_that_does_not_answer_is_waited_for() -> None:
+    began = time.monotonic()
+    assert hands(lost=False, back_seconds=0.2).do(Act.PROBE) == "box: no ssh, for 0 s"
+    assert time.monotonic() - began >= 0.2
+
+
+def test_anothers_is_not() -> None:
+    began = time.monotonic()
+    with pytest.raises(LeaseLost):
+        hands(lost=True, back_seconds=300.0).do(Act.PROBE)
+    assert time.monotonic() - began < 60
