@@ -21,6 +21,7 @@ _MEMINFO = re.compile(
 )
 _PINNED = re.compile(r"^VmPin:\s+(\d+) kB$", re.MULTILINE)
 _VMSTAT = re.compile(r"^(nr_foll_pin_acquired|nr_foll_pin_released|oom_kill) (\d+)$", re.MULTILINE)
+_AT_HAND = re.compile(r"^ +count: +(\d+)$", re.MULTILINE)
 _SLABS = re.compile(
     r"^(drm_\S+|dma_fence\S*|mm_struct|shmem_inode_cache|iommu_iova|dma_buf\S*|vm_area_struct) +(\d+)", re.MULTILINE
 )
@@ -47,6 +48,7 @@ ADDRESS_SPACES = "slab.mm_struct"
 LATE_SECONDS = 15.0
 """That of a process that was killed while a command hung was seen to stay for 2 to 15 s."""
 _POLL_SECONDS = 0.02
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def settled(before: dict[str, int], root: str = "/", seconds: float = SETTLE_SECONDS) -> dict[str, int]:
@@ -69,7 +71,9 @@ def grown(before: dict[str, int], now: dict[str, int]) -> list[str]:
 
 
 def snapshot(root: str = "/") -> dict[str, int]:
-    """All counters by name: sizes in bytes, the rest as counts. ``memory.used``: neither available nor shared.
+    """All counters by name: sizes in bytes, the rest as counts. ``memory.used``: neither available nor shared, nor free
+    pages that a processor keeps at hand, which count as free nowhere: tens of MiB after a chunk was freed
+    (mm/page_alloc.c, pcp->high_max of Linux 7.3).
 
     On a machine with other people's processes ``slab.mm_struct`` is what no process lives in: theirs come and go.
     """
@@ -79,7 +83,8 @@ def snapshot(root: str = "/") -> dict[str, int]:
     found = dict(_counters(root))
     # KASAN keeps freed memory for a while, up to a 32nd of all (mm/kasan/quarantine.c): then this says nothing.
     if "meminfo.MemAvailable" in found and "kasan" not in _read(f"{root}proc/cmdline"):
-        found["memory.used"] = found["meminfo.MemTotal"] - found["meminfo.MemAvailable"] - found["meminfo.Shmem"]
+        there = found["meminfo.MemAvailable"] + found["meminfo.Shmem"] + found.get("pages.at_hand", 0) * _PAGE
+        found["memory.used"] = found["meminfo.MemTotal"] - there
     if ADDRESS_SPACES in found and not _alone(root):
         found[ADDRESS_SPACES] -= _living(root)
     if "vmstat.nr_foll_pin_acquired" in found:
@@ -140,6 +145,8 @@ def _shrink(root: str) -> None:
 
 def _counters(root: str) -> Iterator[tuple[str, int]]:
     yield from _meminfo(root)
+    if zones := _read(f"{root}proc/zoneinfo"):
+        yield "pages.at_hand", sum(map(int, _AT_HAND.findall(zones)))
     yield from _vmstat(root)
     for name, active in _SLABS.findall(_read(f"{root}proc/slabinfo")):
         yield f"slab.{name}", int(active)

@@ -13,6 +13,8 @@ from harness.model.leak import SENSORS
 
 FILES = {
     "proc/meminfo": "MemTotal:  1000 kB\nMemAvailable:    900 kB\nShmem:         64 kB\nHugePages_Total: 0\n",
+    "proc/zoneinfo": "  pagesets\n    cpu: 0\n              count:    2\n              high:     9\n    cpu: 1\n"
+    "              count:    3\n",
     "proc/vmstat": "nr_free_pages 5\nnr_foll_pin_acquired 7\nnr_foll_pin_released 4\n",
     "proc/slabinfo": "slabinfo - version: 2.1\nmm_struct          12     30   1088\nkmalloc-8   1 2 3\n",
     "proc/interrupts": "  CPU0\n 24: 1 xdna_mailbox.0\n 25: 0 xdna_mailbox.1\n",
@@ -37,7 +39,8 @@ def test_snapshot(tmp_path: Path) -> None:
     assert counters.snapshot(root) == {
         "meminfo.MemTotal": 1000 << 10,
         "meminfo.MemAvailable": 900 << 10,
-        "memory.used": 36 << 10,
+        "memory.used": 16 << 10,
+        "pages.at_hand": 5,
         "process.pinned": 16 << 10,
         "channels.contexts": 1,
         "meminfo.Shmem": 64 << 10,
