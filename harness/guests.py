@@ -54,6 +54,8 @@ class Guests:
         self.saved = {
             start: SavedGuest(store, key, machine) for start, key in ((Start.KERNEL, kernel), (Start.DRIVER, driver))
         }
+        if standby is not None and standby.saved.key == kernel:
+            self.saved[Start.KERNEL] = standby.saved  # proved once, and no two draw the same random numbers
         self._live: list[Boot] = []
 
     fresh = True

@@ -26,17 +26,18 @@ class Standby:
     that started it."""
 
     def __init__(self, saved: SavedGuest, folder: Path, helpers: Sequence[Path]) -> None:
+        self.saved = saved
         self.folder = folder
         self._helpers = helpers
         self._live: list[Boot] = []
         self._over = threading.Event()
         self._coming: Future[EmulatedSession] = Future()
-        self._holder = threading.Thread(target=self._hold, args=(saved,), name="standby", daemon=True)
+        self._holder = threading.Thread(target=self._hold, name="standby", daemon=True)
         self._holder.start()
 
-    def _hold(self, saved: SavedGuest) -> None:
+    def _hold(self) -> None:
         try:
-            with saved.open(self.folder, self._live) as session:
+            with self.saved.open(self.folder, self._live) as session:
                 session.load_helpers(self._helpers, LOAD_SECONDS)
                 self._coming.set_result(session)
                 self._over.wait()  # until somebody ends it, at the latest with the run

@@ -13,12 +13,12 @@ their patches.
 from __future__ import annotations
 
 import hashlib
-import heapq
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from harness.engines import seed as seeds
@@ -40,7 +40,7 @@ RECIPE = 2
 """Part of each key: count up when the way of building changes what comes out."""
 MODULE_SECONDS = 900.0
 MOST_SEEDS = 100
-"""So many of the latest drivers are looked at for one to start from: what is near a new one was mostly made lately."""
+"""So many of the kernel's latest drivers are looked at to start from: what is near a new one was mostly made lately."""
 
 
 class Doubt(Exception):
@@ -173,16 +173,18 @@ class Modules:
 
     def seed_for(self, kernel: Kernel, prints: Mapping[str, str]) -> seeds.Seed | None:
         """The built driver of the same kernel to start from, if there is one."""
-        found = []
+        return seeds.choose(islice(self._seeds(kernel), MOST_SEEDS), prints)
+
+    def _seeds(self, kernel: Kernel) -> Iterator[seeds.Seed]:
+        """The built drivers of a kernel, the latest first."""
         entries = (self.store.root / "modules").glob("[!.]*/module.json")  # with a dot: half made
-        for path in heapq.nlargest(MOST_SEEDS, entries, key=_made):
+        for path in sorted(entries, key=_made, reverse=True):
             with suppress(FileNotFoundError):
                 data = json.loads(path.read_text())  # an older version of us may have written it
                 if data.get("coverage"):
                     continue  # other objects
                 if data.get("recipe") == RECIPE and data["kernel"] == kernel.key and not data["doubt"]:
-                    found.append(seeds.Seed(path.parent.name, data["touched"]))
-        return seeds.choose(found, prints)
+                    yield seeds.Seed(path.parent.name, data["touched"])
 
 
 class _Build:

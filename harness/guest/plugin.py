@@ -127,15 +127,16 @@ class Events:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         self.current = Outcome()
-        self.deadline = time.monotonic() + self.order.limit
         self._event("test-start", id=item.nodeid)
+        if self.order.traced:
+            frozen.settle_all(SLEEP_SECONDS)
+        self.deadline = time.monotonic() + self.order.limit
         before = allowed(item, self.counters or counters.snapshot())
         armed = self.armed or detectors.armed()
         detectors.arm_again()
         if self.order.counts:
             gcov.reset()
         if self.order.traced:
-            frozen.settle_all(SLEEP_SECONDS)
             ANSWERS.clear()
             self.mailbox.begin()
         try:
