@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,15 +35,15 @@ class Payload:
         """A tar of what is the same for every driver."""
         return common(self.package, self.suite)
 
-    def driver(self) -> bytes:
-        """A tar of what is added to that: modules, firmware, options."""
-        return _tar(self._driver())
+    def driver(self, loaded: Container[str] = ()) -> bytes:
+        """A tar of what is added to that: modules but for those ``loaded``, by file name; firmware, options."""
+        return _tar(self._driver(loaded))
 
     def whole(self) -> bytes:
         """Both in one tar, padded to whole sectors, so that it can be a disk too."""
         return _tar([*_common(self.package, self.suite), *self._driver()])
 
-    def _driver(self) -> list[Entry]:
+    def _driver(self, loaded: Container[str] = ()) -> list[Entry]:
         """Modules go to modules/ in load order, as options.json says in "modules"."""
         options = {
             "npu": self.variant.npu,
@@ -54,7 +54,11 @@ class Payload:
         }
         made_up = [(f"amdnpu/{folder}/npu_7.sbin", b"emulated firmware\n" * 64) for folder in FIRMWARE]
         firmware = [(f"firmware/{name}", data) for name, data in self.firmware or made_up]
-        return [*_modules(self.module.files), *firmware, ("options.json", json.dumps(options).encode())]
+        return [
+            *_modules([path for path in self.module.files if path.name not in loaded]),
+            *firmware,
+            ("options.json", json.dumps(options).encode()),
+        ]
 
 
 def common(package: Path, suite: Path) -> bytes:

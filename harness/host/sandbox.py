@@ -34,6 +34,10 @@ INNER_USER = 1000  # not 65534, which is also how every foreign file's owner loo
 SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 ETC = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ocamlfind.conf")  # the last for coccinelle
 TOOL_PATH = "/usr/bin:/usr/sbin:/bin:/sbin"
+LINK_PLUGINS = Path("/usr/lib/bfd-plugins")
+"""What nm and ar load each time, on the chance that an object is for link-time optimisation, which the kernel never is
+with GNU tools. Where LLVM is installed it is two of these, and an nm takes 35 ms instead of 5: Kbuild calls it thrice
+for a driver of one changed file, and ar for each folder of a kernel."""
 PATH = f"/usr/lib/ccache:{TOOL_PATH}"  # Debian's folder of compilers that go through ccache; may be missing
 
 GIB = 1 << 30
@@ -88,7 +92,8 @@ class Sandbox:
     """How commands are confined on this machine. ``reason`` says why not better, for doctor and the report.
 
     ``links`` are the top-level system folders that are symlinks here (``bin`` -> ``usr/bin``); ``folders``
-    those that are real; ``etc`` the files of /etc that a compiler needs and that exist.
+    those that are real; ``etc`` the files of /etc that a compiler needs and that exist; ``plugins``: there are
+    :data:`LINK_PLUGINS`.
     """
 
     kind: Kind
@@ -96,6 +101,7 @@ class Sandbox:
     links: tuple[tuple[str, str], ...] = ()
     folders: tuple[str, ...] = ()
     etc: tuple[str, ...] = ()
+    plugins: bool = False
 
     @classmethod
     def detect(cls) -> Sandbox:
@@ -117,6 +123,7 @@ class Sandbox:
             links=tuple((name, os.readlink(path)) for name, path in tops if path.is_symlink()),
             folders=tuple(name for name, path in tops if path.is_dir() and not path.is_symlink()),
             etc=tuple(name for name in ETC if Path(name).exists()),
+            plugins=LINK_PLUGINS.is_dir(),
         )
 
     @property
@@ -193,6 +200,8 @@ class Sandbox:
     def _system(self, limits: Limits) -> list[str]:
         """What a compiler needs of the machine, read-only, and its temporary folders, of limited size."""
         words = ["--ro-bind", "/usr", "/usr"]
+        if self.plugins:
+            words += ["--tmpfs", str(LINK_PLUGINS), "--remount-ro", str(LINK_PLUGINS)]
         for name, target in self.links:
             words += ["--symlink", target, f"/{name}"]
         for name in self.folders:

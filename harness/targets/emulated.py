@@ -101,8 +101,8 @@ class EmulatedSession:
             raise self.lost(f"the guest went away after its hello ({error.message})") from error
 
     def add_driver(self, timeout: float) -> None:
-        """Send the modules to a guest that has only its agent and the tests."""
-        tar = self.payload.driver()
+        """Send the modules to a guest that has only its agent and the tests, and maybe the helpers."""
+        tar = self.payload.driver(self._loaded)
         self.agent.command("unpack", timeout, tar, size=len(tar))
 
     def load_helpers(self, files: Sequence[Path], timeout: float) -> None:

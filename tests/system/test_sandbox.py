@@ -16,7 +16,7 @@ import pytest
 
 from harness.errors import HarnessError, InfraError
 from harness.host import proc
-from harness.host.sandbox import ROOT_USER, Kind, Limits, Sandbox, SandboxSpec
+from harness.host.sandbox import LINK_PLUGINS, ROOT_USER, Kind, Limits, Sandbox, SandboxSpec
 
 ORDINARY = 65532
 """A user of no consequence, which plays the ordinary user where the tests run as root."""
@@ -70,6 +70,14 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
         if tried.status != 0:
             pytest.skip(f"{kind} does not work here: {tried.stderr.strip()}")
         yield box
+
+
+def test_nm_and_ar_find_no_plugins(box: Box) -> None:
+    if not LINK_PLUGINS.is_dir() or not any(LINK_PLUGINS.iterdir()):
+        pytest.skip("binutils has no plugins here")
+    listed = box.run(f"ls -A {LINK_PLUGINS}")
+    assert (listed.status, listed.stdout) == (0, "")
+    assert box.run(f"touch {LINK_PLUGINS}/own.so").status != 0
 
 
 def running(marker: str) -> list[int]:
