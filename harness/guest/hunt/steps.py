@@ -73,7 +73,7 @@ def sleep(world: World, n: Numbers) -> None:
     """The device suspends, if nobody uses it. Firmware is well again, and not while a context's heap is not all mapped:
     a context that cannot be set up when the device wakes is set up twice the next time, which 7.3 is known for (O27,
     E26)."""
-    if any(file.contexts and not file.reachable() for file in world.files.values()):
+    if any(file.contexts and not file.reachable() for file in world.held()):
         raise NotNow
     world.npu.reset()
     world.device.suspend(oracle.ASLEEP_SECONDS)

@@ -149,15 +149,18 @@ class World:
             raise NotNow
         return self.files[numbers["file"]]
 
+    def held(self) -> tuple[File, ...]:
+        """All files that the driver has, also those that are closed and only kept by their mappings."""
+        return (*self.files.values(), *(file for file, _ in self.kept))
+
     def room(self, units: int) -> None:
         """Raises NotNow when so many chunks more are too many. Those that a mapping or a dma-buf keeps count too."""
-        files = (*self.files.values(), *(file for file, _ in self.kept))
-        if sum(file.units for file in files) + self.lent + units > MOST_UNITS:
+        if sum(file.units for file in self.held()) + self.lent + units > MOST_UNITS:
             raise NotNow
 
     def asleep_with_contexts(self) -> bool:
         """The next use of the device sets contexts up again."""
-        return any(file.contexts for file in self.files.values()) and self.device.power("runtime_status") != "active"
+        return any(file.contexts for file in self.held()) and self.device.power("runtime_status") != "active"
 
     def close_file(self, number: int, keep: bool) -> None:
         """Close a file; with ``keep`` its mappings stay, and so does all that the driver has of it."""

@@ -292,3 +292,11 @@ def test_accounts(do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_that_takes_long(do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(oracle, "SLOW_SECONDS", -1.0)
     assert broken_by(do, (step("open", file=0),), monkeypatch) == "slow"
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+def test_nothing_sleeps_while_a_context_has_a_chunk_that_is_not_mapped(do: Do, keep: int) -> None:
+    lost = (step("context", file=0, context=0, columns=1), step("unmap", file=0, slot=0))
+    tally = do((*beginning(), *lost, step("close", file=0, keep=keep), step("sleep"))).tally
+    assert tally["sleep idle"] == keep, "a file that is closed lives on while something of it is mapped"
+    assert tally["sleep ok"] == 1 - keep
