@@ -17,6 +17,8 @@ from harness.guest.worker import serves
 
 SLOW_SECONDS = 30.0
 """No step takes longer: a message is given 5 s, a command that hangs 2 to 4 s, each a few times in a bad case."""
+DOZE_SECONDS = 15.0
+"""So long a step waits for the device to sleep: less than is slow, since somebody may use it still."""
 ASLEEP_SECONDS = 30.0
 FREED_SECONDS = 10.0
 MOST_HANDLES = 256

@@ -76,7 +76,7 @@ def sleep(world: World, n: Numbers) -> None:
     if any(file.contexts and not file.reachable() for file in world.held()):
         raise NotNow
     world.npu.reset()
-    world.device.suspend(oracle.ASLEEP_SECONDS)
+    world.device.suspend(oracle.DOZE_SECONDS)
 
 
 def fork(world: World, n: Numbers) -> None:

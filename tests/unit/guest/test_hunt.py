@@ -300,3 +300,15 @@ def test_nothing_sleeps_while_a_context_has_a_chunk_that_is_not_mapped(do: Do, k
     tally = do((*beginning(), *lost, step("close", file=0, keep=keep), step("sleep"))).tally
     assert tally["sleep idle"] == keep, "a file that is closed lives on while something of it is mapped"
     assert tally["sleep ok"] == 1 - keep
+
+
+def test_a_device_that_stays_awake_is_no_slow_step(do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    def stay(self: FakeDevice, timeout: float = 15.0) -> None:
+        waited.append(timeout)
+        raise TimeoutError("awake")
+
+    monkeypatch.setattr(FakeDevice, "suspend", stay)
+    assert do((step("sleep"),)).tally["sleep ETIMEDOUT"] == 1
+    assert waited[0] < oracle.SLOW_SECONDS / 1.5
