@@ -62,9 +62,11 @@ def usage(world: World, n: Numbers) -> None:
 
 
 def firmware(world: World, n: Numbers) -> None:
-    """From now on one message is not answered well; or all are."""
+    """From now on one message is not answered well; or all are. Not while contexts sleep: see :func:`sleep`."""
     if n["way"] == "well":
         world.npu.reset()
+    elif world.asleep_with_contexts():
+        raise NotNow
     else:
         world.npu.script({"opcode": n["opcode"], "skip": n["skip"], **_RULES[n["way"]]})
 

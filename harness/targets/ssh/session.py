@@ -44,6 +44,14 @@ LOG_LINES = 160
 MAKE_HOME = 'umask 077; d=$(mktemp -d /tmp/xdna-XXXXXXXX) && tar --no-same-owner -xf - -C "$d" && echo "home $d"'
 _HOME = re.compile(r"^home (/tmp/xdna-[A-Za-z0-9]+)$", re.M)
 _HOLDER = re.compile(r"^(busy|orphan) (/tmp/xdna-[A-Za-z0-9]+)?$", re.M)
+START = """\
+cd HOME || exit
+scope="systemd-run --scope --quiet --collect"
+{ command -v systemd-run && $scope true; } >/dev/null 2>&1 || scope=
+exec $scope python3 -s -m harness.guest.keeper HOME SECONDS
+"""
+"""Where systemd runs the agent has a scope of its own: what ends sshd, or our login there, must not take along who
+feeds the watchdog. That would look like a kernel that died."""
 OURS = """\
 for p in /proc/[0-9]*; do case "$(readlink "$p/cwd")" in HOME|HOME/*) %s;; esac; done 2>/dev/null
 """
@@ -92,9 +100,9 @@ class SshSession:
 
     def _start_agent(self) -> None:
         """One agent at a time; one whose harness is gone gives way."""
-        words = f"cd {self.home} && exec python3 -s -m harness.guest.keeper {self.home} {LINGER_SECONDS:.0f}"
+        script = START.replace("HOME", self.home).replace("SECONDS", f"{LINGER_SECONDS:.0f}")
         for _ in range(2):
-            status, said = self.machine.root(words, START_SECONDS)
+            status, said = self.machine.root(script, START_SECONDS)
             holder = _HOLDER.search(said)
             if status == 0 and "ready" in said:
                 return

@@ -294,6 +294,13 @@ def test_a_step_that_takes_long(do: Do, monkeypatch: pytest.MonkeyPatch) -> None
     assert broken_by(do, (step("open", file=0),), monkeypatch) == "slow"
 
 
+def test_firmware_that_has_to_set_contexts_up_again_is_well(do: Do) -> None:
+    refuse = step("firmware", way="refused", opcode="MAP_HOST_BUFFER", skip=0)
+    assert do((*beginning(), step("sleep"), refuse)).tally["firmware ok"] == 1
+    context = step("context", file=0, context=0, columns=1)
+    assert do((*beginning(), context, step("sleep"), refuse)).tally["firmware idle"] == 1
+
+
 @pytest.mark.parametrize("keep", [0, 1])
 def test_nothing_sleeps_while_a_context_has_a_chunk_that_is_not_mapped(do: Do, keep: int) -> None:
     lost = (step("context", file=0, context=0, columns=1), step("unmap", file=0, slot=0))
