@@ -96,7 +96,7 @@ class Boots:
             return machine.ask()
         except InfraError as error:
             say(f"{error.message}: waiting for it")
-        facts = machine.again(machine.back_seconds)
+        facts = machine.back()
         if facts is None and self._cycle():
             facts = machine.again(machine.back_seconds)
         if facts is None:

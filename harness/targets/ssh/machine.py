@@ -22,6 +22,8 @@ from harness.model.lab_host import LabHost
 PROBE_SECONDS = 90.0
 RETRY_SECONDS = 2.0
 SEND_SECONDS = 600.0
+WATCHDOG_SECONDS = 60
+"""How long a machine that hangs is left to itself by its watchdog."""
 
 
 class Machine:
@@ -36,6 +38,7 @@ class Machine:
         self.note = note
         self.ended = False
         self._connection: Connection | None = None
+        self._silent_since: float | None = None
         self.facts: Facts | None = None
 
     @property
@@ -49,6 +52,7 @@ class Machine:
     def ask(self) -> Facts:
         """What the machine says now. Errors as of :attr:`connection`."""
         self.facts = read(self.connection.run(PROBE, PROBE_SECONDS)[1])
+        self._silent_since = None
         return self.facts
 
     def again(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> Facts | None:
@@ -61,11 +65,24 @@ class Machine:
             except (UsageError, LeaseLost):  # a key that changed meanwhile: it may be another machine, or is another's
                 return None
             except InfraError:
+                self._silent_since = self._silent_since or time.monotonic()
                 self.hang_up()
             if time.monotonic() > deadline:
                 return None
             time.sleep(RETRY_SECONDS)
         return None
+
+    @property
+    def away_seconds(self) -> float:
+        """How long one that went away by itself may be silent: it may hang at first."""
+        return self.back_seconds + WATCHDOG_SECONDS
+
+    def back(self, unless: Callable[[], bool] = lambda: False) -> Facts | None:
+        """The same for one that went away by itself. A silence that somebody has waited through is not waited through
+        again."""
+        now = time.monotonic()
+        silent = now - (self._silent_since or now)
+        return self.again(max(0.0, self.away_seconds - silent), unless)
 
     def host(self) -> LabHost:
         """How it boots. InfraError."""

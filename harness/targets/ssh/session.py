@@ -27,7 +27,7 @@ from harness.host.vm import DRIVER_PARAMETERS
 from harness.log import say
 from harness.model.session import Lost, SessionLost, SuiteRequest
 from harness.targets.ssh.evidence import Evidence
-from harness.targets.ssh.machine import Machine
+from harness.targets.ssh.machine import WATCHDOG_SECONDS, Machine
 
 UPLOAD_SECONDS = 120.0
 START_SECONDS = 60.0
@@ -38,7 +38,6 @@ LINGER_SECONDS = 600.0
 """How long the agent waits for a connection that was lost, before it ends itself and what it started."""
 PING_SECONDS = 15.0
 """How long a connection may be silent before it has to show that it carries anything."""
-WATCHDOG_SECONDS = 60
 LOG_LINES = 160
 
 MAKE_HOME = 'umask 077; d=$(mktemp -d /tmp/xdna-XXXXXXXX) && tar --no-same-owner -xf - -C "$d" && echo "home $d"'
@@ -118,7 +117,7 @@ class SshSession:
         """A way to the agent. PortClosed: it is gone, or the machine is."""
         deadline = time.monotonic() + self.machine.back_seconds
         while True:
-            facts = self.machine.again(max(1.0, deadline - time.monotonic()), lambda: self._ended)
+            facts = self.machine.back(lambda: self._ended)
             if facts is None:
                 raise PortClosed(f"{self.machine.name} does not answer")
             if facts.boot_id != self.facts.boot_id:
@@ -209,10 +208,10 @@ class SshSession:
         """A new connection tells: another boot is the kernel's doing, as is a task of ours that it does not let go, or
         an oops. All else, and a machine that stays away, nobody knows."""
         self.was_lost = True
-        name, seconds = self.machine.name, self.machine.back_seconds
-        facts = None if self._ended else self._anew or self.machine.again(seconds, lambda: self._ended)
+        name = self.machine.name
+        facts = None if self._ended else self._anew or self.machine.back(lambda: self._ended)
         if facts is None:
-            why = "ended by us" if self._ended else f"{name} did not come back within {seconds:.0f} s"
+            why = "ended by us" if self._ended else f"{name} did not come back within {self.machine.away_seconds:.0f} s"
             return SessionLost(Lost(True, f"{waited}; {why}: nobody knows what its kernel did", self.console()))
         if facts.boot_id != self.facts.boot_id:
             self.home = ""

@@ -69,6 +69,9 @@ class Played:
     def again(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> Facts | None:
         return self.now
 
+    def back(self) -> Facts | None:
+        return self.now
+
     def host(self) -> LabHost:
         return replace(HOST, release=self.ask().release, watchdog=self.watchdog)
 

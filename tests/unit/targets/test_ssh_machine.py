@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How long a machine that does not answer is waited for; network and clock are played."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.errors import InfraError
+from harness.host.ssh_config import Reach
+from harness.targets.ssh import machine as module
+from harness.targets.ssh.machine import RETRY_SECONDS, WATCHDOG_SECONDS, Machine
+
+BACK = 100.0
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Answer:
+    """A connection that tells a boot id and a release."""
+
+    def run(self, script: str, seconds: float, stdin: bytes = b"") -> tuple[int, str]:
+        return 0, ""
+
+    def alive(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def silent(*_: object) -> Any:
+    raise InfraError("no ssh", transient=True)
+
+
+def test_a_silence_is_waited_through_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(Reach("box", "127.0.0.1", 22, "root"), str, BACK, print)
+    monkeypatch.setattr(module, "connect", silent)
+    begun = clock.now
+    assert machine.back() is None
+    assert 0 <= clock.now - begun - (BACK + WATCHDOG_SECONDS) <= 2 * RETRY_SECONDS, "a machine that hangs, and its boot"
+    begun = clock.now
+    assert machine.back() is None
+    assert clock.now - begun <= RETRY_SECONDS, "who asks next is told at once"
+    monkeypatch.setattr(module, "connect", lambda *_: Answer())
+    assert machine.back() is not None
+    machine.hang_up()
+    monkeypatch.setattr(module, "connect", silent)
+    begun = clock.now
+    assert machine.back() is None
+    assert clock.now - begun >= BACK, "another silence"
