@@ -22,6 +22,7 @@ from harness.model.rate import Rate
 
 FILE, ITSELF = "score.json", "itself.json"
 NONE = "no score yet: xdna-harness prove"
+AS_IT_WAS = ", by the suite as it was then"
 NEVER = "never asked: xdna-harness prove --against-itself 100"
 
 
@@ -58,7 +59,7 @@ def quote(store: Store) -> str:
         caught, counted = int(kept["caught"]), int(kept["counted"])
         said = f"caught {Rate(caught, counted)}, {kept['date']}, Linux {kept['kernel']}"
         alarms = f", {kept['false_alarms']} false alarm(s)" if kept["false_alarms"] else ""
-        return said + alarms + ("" if kept["suite"] == suite_key() else ", by the suite as it was then")
+        return said + alarms + ("" if kept["suite"] == suite_key() else AS_IT_WAS)
     except (OSError, ValueError, KeyError, TypeError):
         return NONE
 
@@ -86,16 +87,16 @@ class FalseAlarms:
 
     @classmethod
     def load(cls, store: Store) -> FalseAlarms:
-        """The tally so far; an empty one if there is none, or it is of another suite."""
+        """The tally so far, maybe by another suite; an empty one if there is none."""
         try:
-            kept = cls(**json.loads((store.root / ITSELF).read_text()))
+            return cls(**json.loads((store.root / ITSELF).read_text()))
         except (OSError, ValueError, TypeError):
             return cls(suite_key())
-        return kept if kept.suite == suite_key() else cls(suite_key())
 
     def plus(self, verdict: Verdict, variant: str) -> FalseAlarms:
-        """The tally with one more run; runs on another variant begin a new one."""
-        before = self if self.variant in ("", variant) else FalseAlarms(self.suite)
+        """The tally with one more run; runs by another suite or on another variant begin a new one."""
+        same = self.suite == suite_key() and self.variant in ("", variant)
+        before = self if same else FalseAlarms(suite_key())
         return replace(
             before,
             runs=before.runs + 1,
@@ -112,4 +113,5 @@ class FalseAlarms:
         if not self.runs:
             return NEVER
         more = f", {self.unknown} without a verdict" if self.unknown else ""
-        return f"{Rate(self.bad, self.runs)} runs of a driver against itself{more}, {self.variant}, {self.day}"
+        then = "" if self.suite == suite_key() else AS_IT_WAS
+        return f"{Rate(self.bad, self.runs)} runs of a driver against itself{more}, {self.variant}, {self.day}{then}"

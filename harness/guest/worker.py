@@ -51,7 +51,11 @@ class Worker:
         """Start a program: its place on the timeline. ``arguments`` are handles of further BOs it uses."""
         code = bytes(program)
         self.code.write(0, code)
-        self._command_memory.write(0, command.start_npu(self._code_address, len(code), ()))
+        return self.send(command.start_npu(self._code_address, len(code), ()), arguments)
+
+    def send(self, packet: bytes, arguments: Sequence[int] = ()) -> int:
+        """Start a command, whatever its bytes say: its place on the timeline."""
+        self._command_memory.write(0, packet)
         return self.client.exec_cmd(self.context, self.command, [self._result, *arguments])
 
     def wait(self, seq: int, timeout: float = 15.0) -> State:

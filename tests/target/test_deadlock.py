@@ -5,21 +5,31 @@ test meets it: the test is lost."""
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from harness.drm.client import Client
+from harness.drm.command import State
 from harness.drm.device import Device
 from harness.drm.heap import Heap
+from harness.guest.counters import mailboxes
 from harness.guest.expect import eventually, works
 from harness.guest.npu import Npu
+from harness.guest.worker import Worker
 
 RACE_SECONDS = 3.0
 LIMIT_SECONDS = 25.0
 """A chunk takes 3 s where it takes longest."""
+UNKNOWN = struct.pack("<I", State.NEW | 1 << 12 | 30 << 23)
+"""A command of an opcode that there is not."""
+QUEUED = 4
+EXITS = 30
 
 
 def race(device: Device) -> None:
@@ -40,8 +50,19 @@ def race(device: Device) -> None:
         thread.join()
 
 
+def ended(child: int) -> bool:
+    return os.waitpid(child, os.WNOHANG)[0] == child
+
+
 def give_up() -> None:
-    """Write the stacks of what hangs to the kernel's log, and end the guest (Documentation/admin-guide/sysrq.rst)."""
+    """Write the stacks of what hangs to the kernel's log, and end the guest (Documentation/admin-guide/sysrq.rst). Of
+    what waits in the driver, too, where a signal would wake it: that is no hung task."""
+    with open("/dev/kmsg", "w") as log:
+        for stack in Path("/proc").glob("[0-9]*/stack"):
+            with suppress(OSError):
+                lines = stack.read_text().splitlines()
+                for line in [stack.with_name("comm").read_text(), *lines] if "amdxdna" in "".join(lines) else ():
+                    print(line.strip(), file=log, flush=True)
     for key in "wc":
         Path("/proc/sysrq-trigger").write_text(key)
 
@@ -66,6 +87,37 @@ def test_l35_chunk_against_context(device: Device, npu: Npu) -> None:
         finally:
             os._exit(0)
     try:
-        eventually(lambda: os.waitpid(child, os.WNOHANG)[0] == child, "both threads end", LIMIT_SECONDS)
+        eventually(partial(ended, child), "both threads end", LIMIT_SECONDS)
     except AssertionError:
         give_up()
+
+
+def leave_refused_commands(device: Device) -> None:
+    """Queue commands that will be refused, and be gone before all of them are looked at."""
+    heap = Heap(Client.open(device.node))
+    heap.add_chunk()
+    worker = Worker(heap)
+    for _ in range(QUEUED):
+        worker.send(UNKNOWN)
+
+
+@pytest.mark.stress
+@pytest.mark.fw
+def test_l14_exit_with_refused_commands(device: Device) -> None:
+    """L14: a process that exits while commands of it are refused takes nothing along: its context goes.
+
+    Source: aie2_ctx.c, aie2_sched_job_run() gives the process's memory back where a command cannot be sent. Is that the
+    last of the process, its buffers are unmapped there, and that waits for the commands that use them: for this one.
+    """
+    for number in range(EXITS):
+        child = os.fork()
+        if child == 0:
+            try:
+                leave_refused_commands(device)
+            finally:
+                os._exit(0)
+        try:
+            eventually(partial(ended, child), "a process ends", LIMIT_SECONDS)
+            eventually(lambda: mailboxes() <= 1, f"its context goes, as {number} went before", LIMIT_SECONDS)
+        except AssertionError:
+            give_up()

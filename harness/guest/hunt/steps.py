@@ -7,6 +7,7 @@ Here are those on files, firmware, power and processes; the others in buffers.py
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from harness.guest.program import Program
 from harness.guest.spoiled import WAYS
 from harness.guest.worker import Worker
 
+TAKEN_SECONDS = 0.1
+"""By then the driver has looked at a command that was queued, on a busy machine too."""
 _RULES: dict[str, dict[str, Any]] = {
     **{name: dict(way.rule) for name, way in WAYS.items()},
     "tail": {"malform": "tail"},
@@ -98,7 +101,8 @@ def fork(world: World, n: Numbers) -> None:
 
 
 def victim(world: World, n: Numbers) -> None:
-    """A process with a heap of its own, maybe a context and a command that hangs, is killed."""
+    """A process with a heap of its own, maybe a context and a command that hangs, is killed; not before the command was
+    looked at, since 7.3 is known for one that is refused then (L14)."""
     world.room(n["units"])
 
     def body() -> None:
@@ -108,6 +112,7 @@ def victim(world: World, n: Numbers) -> None:
             worker = Worker(heap)
             if n["hang"]:
                 worker.submit(Program().hang())
+                time.sleep(TAKEN_SECONDS)
 
     exits(forked(body, stay=True), kill=True)
 
