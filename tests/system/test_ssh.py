@@ -222,6 +222,7 @@ def test_a_machine_that_is_taken_away_is_left_at_once(harness: Harness, machine:
     ended: list[Ran] = []
     words = ("run", "--kernel", KERNEL, *TARGET)
     run = threading.Thread(target=lambda: ended.append(harness(*words, env=machine.env())))
+    there = machine.log_in()  # not while a test counts processes: the harness takes those of this machine for its own
     run.start()
     records = tmp_path / "run-0" / "head" / "ssh-npu4-sva-plain-cold" / "results.jsonl"
     wait_for(lambda: records.exists() and '"event": "test-end"' in records.read_text(), machine.boot)
@@ -229,7 +230,6 @@ def test_a_machine_that_is_taken_away_is_left_at_once(harness: Harness, machine:
     taken = "UPDATE leases SET token = token + 1, pid = 1, host = 'elsewhere', who = 'somebody', run = 'runs/other'"
     assert table.change(taken) == 1
     begun = time.monotonic()
-    there = machine.log_in()
     before = there.run("cat /var/lib/xdna-harness/fence", 30)
     run.join()
     assert time.monotonic() - begun < 2 * SECONDS, "waited for what is another's"
