@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.host import proc
 from harness.host.lab_file import LAB_FILE
 from harness.host.lab_host import NAME, LabHost
 from harness.host.leases import URL as LEASES
@@ -137,7 +138,7 @@ class Scene:
             self.root("python3 - >/dev/null 2>&1", script)
 
     def start(self) -> None:
-        """Start the run, or go on with it."""
+        """Start the run, or go on with it. It ends with us."""
         self.folder.mkdir(parents=True, exist_ok=True)
         power, console = self.host.power_command("cycle"), self.host.console_command()
         (self.folder / "lab.toml").write_text(
@@ -146,10 +147,7 @@ class Scene:
         )
         argv = [sys.executable, "-m", "harness.cli", "run", "--kernel", KERNEL, "--target", f"ssh:{NAME}"]
         argv += ["-k", SELECTED, *self.words, "--out", str(self.out)]
-        with (self.folder / "run.log").open("ab") as log:
-            self.run = subprocess.Popen(
-                argv, cwd=PROJECT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        self.run = proc.spawn(argv, log=self.folder / "run.log", env=self.env, cwd=PROJECT)
 
     def records(self) -> list[dict[str, Any]]:
         """The run's events so far; of a line that is being written, nothing."""
