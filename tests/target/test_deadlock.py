@@ -8,6 +8,7 @@ import os
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -50,8 +51,25 @@ def race(device: Device) -> None:
         thread.join()
 
 
+def started(body: Callable[[Device], None], device: Device) -> int:
+    """A child that does it and exits."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            body(device)
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
 def ended(child: int) -> bool:
-    return os.waitpid(child, os.WNOHANG)[0] == child
+    """Whether it has; one that could not do what it is for fails the test."""
+    gone, status = os.waitpid(child, os.WNOHANG)
+    if gone and status:
+        pytest.fail(f"the child ended with {status}: its traceback is in the suite's log", pytrace=False)
+    return gone == child
 
 
 def give_up() -> None:
@@ -80,12 +98,7 @@ def test_l35_chunk_against_context(device: Device, npu: Npu) -> None:
     amdxdna_gem_obj_open() takes the chunk's lock, then mm_lock; amdxdna_ctx.c, amdxdna_hwctx_expand_heap() the other
     way round.
     """
-    child = os.fork()
-    if child == 0:
-        try:
-            race(device)
-        finally:
-            os._exit(0)
+    child = started(race, device)
     try:
         eventually(partial(ended, child), "both threads end", LIMIT_SECONDS)
     except AssertionError:
@@ -101,6 +114,7 @@ def leave_refused_commands(device: Device) -> None:
         worker.send(UNKNOWN)
 
 
+@pytest.mark.root
 @pytest.mark.stress
 @pytest.mark.fw
 def test_l14_exit_with_refused_commands(device: Device) -> None:
@@ -110,12 +124,7 @@ def test_l14_exit_with_refused_commands(device: Device) -> None:
     last of the process, its buffers are unmapped there, and that waits for the commands that use them: for this one.
     """
     for number in range(EXITS):
-        child = os.fork()
-        if child == 0:
-            try:
-                leave_refused_commands(device)
-            finally:
-                os._exit(0)
+        child = started(leave_refused_commands, device)
         try:
             eventually(partial(ended, child), "a process ends", LIMIT_SECONDS)
             eventually(lambda: mailboxes() <= 1, f"its context goes, as {number} went before", LIMIT_SECONDS)
