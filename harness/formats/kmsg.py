@@ -18,7 +18,7 @@ MAX_LINE = 2000
 MAX_LINES = 200_000
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_STAMP = re.compile(r"(?:<\d{1,3}>)?\[ *\d{1,10}\.\d{6}\](?:\[ *[TC]\d+\])? ?")
+_STAMP = re.compile(r"(?:<\d{1,3}>)?\[ *\d{1,10}\.\d{6}\](?: ?\[ *[TC]\d+\])? ?")
 
 
 def kernel_lines(source: Iterable[Mapping[str, object]] | str) -> list[str]:

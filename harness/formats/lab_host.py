@@ -13,6 +13,8 @@ HOME = "/boot/xdna-harness"
 """Where our kernels are on the machine: beside its own, and out of sight of grub-mkconfig, which would make the newest
 of /boot its default."""
 STATE = "/var/lib/xdna-harness"
+SYSTEMD_BOOT = "systemd-boot "
+"""How it calls itself. A GRUB that is installed beside it would never see what it is told to boot."""
 GRUB_WRITES = ("ext2", "ext3", "ext4", "vfat", "xfs")
 """File systems on which GRUB's save_env can write grubenv in place (its manual, "Environment block"): no btrfs, no
 zfs."""
@@ -41,7 +43,7 @@ def _read(said: Mapping[str, Any]) -> LabHost:
         partuuid="" if stacked else str(said.get("partuuid", "")),
         systemd=bool(said.get("systemd")),
         kexec=bool(said.get("kexec")) and ("[" not in lockdown or "[none]" in lockdown),
-        grub=_grub(said.get("grub") or {}),
+        grub=None if str(said.get("loader", "")).startswith(SYSTEMD_BOOT) else _grub(said.get("grub") or {}),
         boot_partition=str(said.get("sdboot", "")),
         initramfs=str(said.get("initramfs", "")),
         watchdog=str(said.get("watchdog", "")),

@@ -5,7 +5,7 @@ Documentation/ABI/testing/pstore), where systemd-pstore puts them, and kdump's d
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 FOLDERS = ("/sys/fs/pstore", "/var/lib/systemd/pstore", "/var/crash")
@@ -15,6 +15,7 @@ PATTERNS = (
 )
 """For sh; kdump's memory itself is too large to be fetched."""
 KDUMP = "/var/crash/"
+_DUMP = re.compile(r"/var/crash/(?!\.)[^/]+(?=/)")
 _HEADER = re.compile(r"^(?P<why>[A-Za-z][\w -]*)#(?P<count>\d+) Part(?P<part>\d+)\n")
 _TIME = re.compile(r"^\[ *(\d+\.\d+)\]", re.M)
 _LEVEL = re.compile(r"^<\d+>(?=\[)", re.M)
@@ -49,6 +50,11 @@ def crash_text(files: Mapping[str, bytes]) -> str:
     parts = [read_part(text) for name, text in texts.items() if name.rpartition("/")[2].startswith("dmesg-")]
     ordered = sorted(parts, key=lambda part: (part.count, -part.number))
     return "".join(part.text if part.text.endswith("\n") else f"{part.text}\n" for part in ordered)
+
+
+def dumps(names: Iterable[str]) -> list[str]:
+    """The folders of kdump's that such files are in, in the order of their names, which have the time."""
+    return sorted({found[0] for name in names if (found := _DUMP.match(name))})
 
 
 def since(text: str, uptime: float) -> str:

@@ -27,6 +27,8 @@ WATCHDOGS = {
     ("0x1002", "0x4385"): "sp5100_tco",
 }
 """By the PCI device that the watchdog is in."""
+LOADER = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+"""Who booted this kernel, where it says so (https://systemd.io/BOOT_LOADER_INTERFACE): four bytes, then UTF-16."""
 INTEL, SMBUS = "0x8086", "0x0c05"
 
 
@@ -44,6 +46,7 @@ def main(ours: str, state: str) -> dict[str, object]:
         "kexec": bool(shutil.which("kexec")) and text("/proc/sys/kernel/kexec_load_disabled") == "0",
         "lockdown": text("/sys/kernel/security/lockdown"),
         "grub": next((grub(folder) for folder in ("/boot/grub", "/boot/grub2") if text(f"{folder}/grub.cfg")), None),
+        "loader": loader(),
         "sdboot": tool("bootctl", "-x") if tool("bootctl", "is-installed") == "yes" else "",
         "initramfs": next((name for name in ("mkinitramfs", "dracut", "mkinitcpio") if shutil.which(name)), ""),
         "watchdog": next(watchdogs(), ""),
@@ -60,6 +63,13 @@ def main(ours: str, state: str) -> dict[str, object]:
 def text(path: str) -> str:
     try:
         return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def loader() -> str:
+    try:
+        return Path(LOADER).read_bytes()[4:].decode("utf-16-le", "replace").rstrip("\0")
     except OSError:
         return ""
 

@@ -130,6 +130,8 @@ class LabHost:
 
     def start(self) -> None:
         """Have power. InfraError: QEMU or the NPU do not come up."""
+        for socket_of_old in (self._plug, self._sockets.monitor):
+            socket_of_old.unlink(missing_ok=True)
         events, log = self.folder / "npu.jsonl", self.folder / "npu.log"
         self._npu = NpuProcess(self._sockets, self.variant, events, log)
         self.npu = self._npu.connect(self._sockets.control)

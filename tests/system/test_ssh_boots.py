@@ -27,6 +27,12 @@ PANIC = Edit(
 )
 HANG = Edit(PANIC.file, PANIC.pattern, r"\g<0>\tlocal_irq_disable();\n\twhile (1)\n\t\tcpu_relax();\n")
 NO_BOOT = Edit("init/main.c", r"static int __ref kernel_init\([^{]*?\)\n\{\n", r'\g<0>\tpanic("planted: no boot");\n')
+KDUMP = """
+file=/etc/default/kdump-tools release=$(uname -r)
+sed -i -e "s|^KDUMP_KERNEL=.*|KDUMP_KERNEL=/boot/vmlinuz-$release|" $file
+sed -i -e "s|^KDUMP_INITRD=.*|KDUMP_INITRD=/boot/initrd.img-$release|" $file
+systemctl enable kdump-tools 2>&1
+"""
 
 pytestmark = [pytest.mark.kernel, pytest.mark.qemu, pytest.mark.lab]
 
@@ -127,4 +133,19 @@ def test_where_no_kernel_boots_nobody_knows(harness: Harness, lab: Lab, plant: P
     ran = harness("run", plant("it panics", PANIC), *TARGET, "--boot-parameters", "init=/nowhere", env=lab.env)
     assert ran.status == 3, ran
     assert ran.report["verdict"] == "UNKNOWN"
+    lab.is_well()
+
+
+def test_what_a_crash_kernel_wrote_down_is_fetched(harness: Harness, lab: Lab, plant: Plant) -> None:
+    """No console, and nothing in ERST: a kernel that starts another one when it panics has no time for that."""
+    lab.says(KDUMP)
+    words = ("-k", "e31_sync_of", "--boot-parameters", "crashkernel=256M")
+    ran = harness("run", plant("it panics", PANIC), *TARGET, *words, env=lab.env)
+    assert ran.status == 1, ran
+    assert found(ran, "e31") == {"LOST"}, ran
+    lost = [r for r in ran.report["lanes"]["head"]["results"] if r["outcome"] == "LOST"]
+    assert {finding["kind"] for result in lost for finding in result["findings"]} == {"PANIC"}, ran
+    (dump,) = lab.says("ls -d /var/crash/*/").split()
+    assert any(dump.rstrip("/") in note for note in ran.report["notes"]), ran
+    lab.says(f"rm -rf {dump}; systemctl disable kdump-tools")
     lab.is_well()

@@ -29,6 +29,7 @@ done
 
 # What costs time at each boot and is of no use here: most of it is about hardware that QEMU has not.
 here systemctl enable ssh.service
+here systemctl disable kdump-tools.service
 here systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
     fstrim.timer getty@.service getty-static.service kexec.service kexec-load.service \
     modprobe@configfs.service modprobe@drm.service modprobe@efi_pstore.service modprobe@fuse.service \

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from harness.errors import InfraError
-from harness.formats.pstore import FOLDERS, PATTERNS, crash_text
+from harness.formats.pstore import FOLDERS, PATTERNS, crash_text, dumps
 from harness.targets.ssh.machine import Machine
 
 MOST_FILES = 60
@@ -32,6 +32,8 @@ class Evidence:
         self.machine = machine
         self.console = console
         self._old: frozenset[str] = frozenset()
+        self._dump = ""
+        """Where the machine keeps the memory of the kernel under test that crashed last."""
 
     def mark(self) -> None:
         """What is there now is not ours. InfraError leaves the old mark."""
@@ -57,14 +59,24 @@ class Evidence:
             clear = [_quoted(name) for name in files if name.startswith(FOLDERS[0])]
             if clear:
                 self.machine.root(f"rm -f -- {' '.join(clear)}", 60.0)
+            self._keep_last(dumps(files))
         return crash_text(files)
+
+    def _keep_last(self, new: Sequence[str]) -> None:
+        """Each has up to all of the machine's memory. Whoever wants to look into one wants the last."""
+        for dump in new:
+            if self._dump:
+                self.machine.root(f"rm -rf -- {_quoted(self._dump)}", 60.0)
+            self._dump = dump
 
     def said(self) -> str:
         """The console since its mark."""
         return self.console.since_mark() if self.console is not None else ""
 
     def close(self) -> None:
-        """Listen to the console no more."""
+        """Listen to the console no more; say what is left on the machine for a person."""
+        if self._dump:
+            self.machine.note(f"{self.machine.name}: {self._dump} has the memory of the kernel that crashed last")
         if self.console is not None:
             self.console.close()
 

@@ -16,7 +16,7 @@ from harness.model.variant import AddressMode
 from harness.targets.ssh.boots import Boots
 from harness.targets.ssh.evidence import Evidence
 from harness.targets.ssh.kernels import watchdog_modules
-from harness.targets.ssh.machine import Machine
+from harness.targets.ssh.machine import DUMP_SECONDS, WATCHDOG_SECONDS, Machine
 from harness.targets.ssh.session import SshSession
 from harness.targets.ssh.upkeep import Upkeep
 
@@ -50,6 +50,7 @@ class SshLab:
 
     def guard(self, session: SshSession, payload: Payload) -> None:
         """Have the watchdog fed that we armed for this boot."""
+        self.machine.hang_seconds = DUMP_SECONDS if session.dumps() else WATCHDOG_SECONDS
         if self.boots is not None and self.boots.watchdog and self.boots.booted == session.facts.boot_id:
             session.guard(watchdog_modules(payload.module.kernel, self.boots.watchdog))
 

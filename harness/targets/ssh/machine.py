@@ -24,6 +24,8 @@ RETRY_SECONDS = 2.0
 SEND_SECONDS = 600.0
 WATCHDOG_SECONDS = 60
 """How long a machine that hangs is left to itself by its watchdog."""
+DUMP_SECONDS = 300
+"""The same where a crash kernel is loaded: nobody feeds the watchdog while that one writes the memory down."""
 
 
 class Machine:
@@ -39,6 +41,7 @@ class Machine:
         self.ended = False
         self._connection: Connection | None = None
         self._silent_since: float | None = None
+        self.hang_seconds = WATCHDOG_SECONDS
         self.facts: Facts | None = None
 
     @property
@@ -75,7 +78,7 @@ class Machine:
     @property
     def away_seconds(self) -> float:
         """How long one that went away by itself may be silent: it may hang at first."""
-        return self.back_seconds + WATCHDOG_SECONDS
+        return self.back_seconds + self.hang_seconds
 
     def back(self, unless: Callable[[], bool] = lambda: False) -> Facts | None:
         """The same for one that went away by itself. A silence that somebody has waited through is not waited through

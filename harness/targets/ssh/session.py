@@ -27,7 +27,7 @@ from harness.host.vm import DRIVER_PARAMETERS
 from harness.log import say
 from harness.model.session import Lost, SessionLost, SuiteRequest
 from harness.targets.ssh.evidence import Evidence
-from harness.targets.ssh.machine import WATCHDOG_SECONDS, Machine
+from harness.targets.ssh.machine import Machine
 
 UPLOAD_SECONDS = 120.0
 START_SECONDS = 60.0
@@ -135,6 +135,10 @@ class SshSession:
         if self.agent.receive(HELLO_SECONDS, "the agent's hello").get("event") != "hello":
             raise InfraError(f"{self.machine.name}: the agent did not say hello")
 
+    def dumps(self) -> bool:
+        """Whether a crash kernel is loaded, which writes down the memory of this one (kdump)."""
+        return self.agent.run(["cat", "/sys/kernel/kexec_crash_loaded"])[1].strip() == "1"
+
     def guard(self, modules: Sequence[Path]) -> None:
         """From now on the agent's keeper feeds the watchdog whose driver this is, with what it needs. One that does not
         load is said, and costs only this net."""
@@ -145,7 +149,7 @@ class SshSession:
             entries.append({"path": f"modules/{path.name}", "params": ""})
         try:
             self.agent.command("load", 60.0, modules=entries)
-            self.agent.put(f"{self.home}/watchdog", str(WATCHDOG_SECONDS).encode())
+            self.agent.put(f"{self.home}/watchdog", str(self.machine.hang_seconds).encode())
         except AgentRefused as error:
             say(f"{self.machine.name}: nobody feeds its watchdog: {error.message}")
 

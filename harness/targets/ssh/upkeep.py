@@ -64,6 +64,9 @@ class Upkeep:
 
     def _forget_entries(self, host: LabHost) -> None:
         """A kernel under test is no entry of the machine's boot menu for longer than it is needed."""
+        if top := host.boot_partition:
+            script = f"rm -rf {top}/xdna-harness {top}/loader/entries/xdna-*.conf"
+            self.machine.do("clearing the boot partition", script)
         if host.grub is None:
             return
         custom = f"{host.grub.folder}/custom.cfg"

@@ -50,6 +50,7 @@ def test_our_kernels_there() -> None:
         ({"partuuid": "8d3c-01"}, {"partuuid": "8d3c-01"}),
         ({"partuuid": "8d3c-01", "below": ["lvm", "part", "disk"]}, {"partuuid": ""}),
         ({"grub": None}, {"grub": None}),
+        ({"loader": "systemd-boot 257.9-1~deb13u1"}, {"grub": None}),
     ],
 )
 def test_what_a_way_needs(other: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -82,3 +83,10 @@ def test_the_probe_answers_on_any_linux(tmp_path: Path) -> None:
     assert host.release
     assert [kernel.release for kernel in host.installed] == ["7.3.4-xdna-0a"]
     assert host.known_good == "6.1"
+
+
+def test_who_booted_it_is_read_as_the_firmware_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "LOADER", str(tmp_path / "LoaderInfo"))
+    assert probe.loader() == "", "no UEFI, or a loader that does not say"
+    (tmp_path / "LoaderInfo").write_bytes(b"\6\0\0\0" + "systemd-boot 257\0".encode("utf-16-le"))
+    assert probe.loader() == "systemd-boot 257"

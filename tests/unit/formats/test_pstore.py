@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.formats.pstore import crash_text, read_part, since
+from harness.formats.pstore import crash_text, dumps, read_part, since
 from harness.formats.splat import find_splats
 from harness.model.finding import Kind
 
@@ -63,3 +63,20 @@ def test_what_came_before_the_test_is_not_its_doing() -> None:
     assert since(text, 10.0) == "[   10.5] here\nbacktrace\n"
     assert since(text, 0.0) == text
     assert since(text, 99.0) == "", "this boot said nothing any more"
+
+
+def test_a_dump_is_the_folder_of_its_log() -> None:
+    names = (
+        "/var/crash/2/dmesg.2",
+        "/var/crash/1/dmesg.1",
+        "/var/crash/1/vmcore-dmesg.txt",
+        "/sys/fs/pstore/dmesg-erst-1",
+    )
+    assert dumps(names) == ["/var/crash/1", "/var/crash/2"]
+    assert dumps(["/var/crash/../dmesg", "/var/crash//dmesg", "/x/var/crash/1/dmesg"]) == []
+
+
+def test_a_dump_tells_who_spoke_in_its_own_way() -> None:
+    """makedumpfile has a space where the kernel has none (CONFIG_PRINTK_CALLER)."""
+    text = "[   41.916671] [    T321] Kernel panic - not syncing: planted by a test\n[   41.917400] [    T321] CPU: 0\n"
+    assert [splat.kind for splat in find_splats(crash_text({"/var/crash/1/dmesg.1": text.encode()}))] == [Kind.PANIC]
