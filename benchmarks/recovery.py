@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How long a lab machine takes from a blow to HEALTHY: ``python -m benchmarks.recovery FOLDER [NAME ...] [-n 20]``.
 
-Plays each misbehaviour N times on a lab host of QEMU. FOLDER has one line for each in recovery.jsonl; what is there is
-not played again, so it may be stopped at any time. In the end recovery.md has a table, and recovery.json the same for
-programs. Hours.
+Plays each misbehaviour N times on a lab host of QEMU, which lives on from one to the next as long as it recovers.
+FOLDER has one line for each in recovery.jsonl; what is there is not played again, so it may be stopped at any time. In
+the end recovery.md has a table, and recovery.json the same for programs. Hours.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -78,18 +79,52 @@ def summary(lines: Sequence[Line]) -> dict[str, Any]:
     }
 
 
-def play(one: Misbehaviour, number: int, folder: Path, hardware: Hardware) -> Line:
-    """On a machine of its own; its folder is kept when something was wrong."""
-    place = folder / f"{one.name}-{number}"
-    shutil.rmtree(place, ignore_errors=True)
-    try:
-        with LabHost(hardware, place / "host") as host:
-            played = one.play(host, place)
+class Bench:
+    """The machine that is played on. What one that did not recover left is kept beside its run, and another is made."""
+
+    def __init__(self, folder: Path, hardware: Hardware) -> None:
+        self.folder = folder
+        self.hardware = hardware
+        self._place = folder / f"host-{os.getpid()}"
+        self._host: LabHost | None = None
+
+    def play(self, one: Misbehaviour, number: int) -> Line:
+        """Once."""
+        place = self.folder / f"{one.name}-{number}"
+        shutil.rmtree(place, ignore_errors=True)
+        try:
+            played = one.play(self._machine(), place)
+        except Exception as error:
+            self._keep(place)
+            return Line(one.name, number, str(error) or type(error).__name__)
         shutil.rmtree(place)
         return Line(one.name, number, "", round(played.answers, 1), round(played.healthy, 1))
-    except Exception as error:
-        (place / "host" / "disk.qcow2").unlink(missing_ok=True)
-        return Line(one.name, number, str(error) or type(error).__name__)
+
+    def _machine(self) -> LabHost:
+        if self._host is None:
+            self._host = LabHost(self.hardware, self._place)
+            self._host.start()
+        return self._host
+
+    def _keep(self, place: Path) -> None:
+        self.close()
+        if self._place.exists():
+            (self._place / "disk.qcow2").unlink(missing_ok=True)
+            place.mkdir(parents=True, exist_ok=True)
+            self._place.rename(place / "host")
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        if self._host is not None:
+            self._host.close()
+            self._host = None
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        shutil.rmtree(self._place, ignore_errors=True)
 
 
 def main() -> int:
@@ -103,13 +138,14 @@ def main() -> int:
         parser.error(f"no such misbehaviour: {', '.join(sorted(unknown))} (there are {', '.join(known)})")
     options.folder.mkdir(parents=True, exist_ok=True)
     record = options.folder / "recovery.jsonl"
-    hardware = Hardware.prepare(Store())
-    for name, number in left(read(record), options.names or known, options.times):
-        line = play(known[name], number, options.folder, hardware)
-        with record.open("a") as stream:
-            stream.write(json.dumps(asdict(line)) + "\n")
-        said = line.wrong.partition("\n")[0] or f"HEALTHY after {line.healthy:.0f} s"
-        print(f"{name} {number}: {said}", file=sys.stderr, flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with Bench(options.folder, Hardware.prepare(Store())) as bench:
+        for name, number in left(read(record), options.names or known, options.times):
+            line = bench.play(known[name], number)
+            with record.open("a") as stream:
+                stream.write(json.dumps(asdict(line)) + "\n")
+            said = line.wrong.partition("\n")[0] or f"HEALTHY after {line.healthy:.0f} s"
+            print(f"{name} {number}: {said}", file=sys.stderr, flush=True)
     lines = read(record)
     text = table(lines, {one.name: one.about for one in MISBEHAVIOURS})
     (options.folder / "recovery.md").write_text(text)
