@@ -130,8 +130,8 @@ class LabHost:
 
     def start(self) -> None:
         """Have power. InfraError: QEMU or the NPU do not come up."""
-        for socket_of_old in (self._plug, self._sockets.monitor):
-            socket_of_old.unlink(missing_ok=True)
+        for old in (self._plug, self._sockets.monitor):  # of before :meth:`stop`
+            old.unlink(missing_ok=True)
         events, log = self.folder / "npu.jsonl", self.folder / "npu.log"
         self._npu = NpuProcess(self._sockets, self.variant, events, log)
         self.npu = self._npu.connect(self._sockets.control)
@@ -181,7 +181,11 @@ class LabHost:
         discard(self._sockets.folder)
 
     def argv(self) -> list[str]:
-        """QEMU's command line. A guest that powers off leaves a machine that can be switched on again."""
+        """QEMU's command line. A guest that powers off leaves a machine that can be switched on again.
+
+        There is no PIT: a kernel that times the processor by it and by the HPET believes the PIT, which on a busy
+        machine made its clock run thirty times too fast (arch/x86/kernel/tsc.c, pit_hpet_ptimer_calibrate_cpu()).
+        """
         disk = {
             "driver": "qcow2",
             "node-name": "disk",
@@ -195,7 +199,7 @@ class LabHost:
         return [
             *self.hardware.qemu.argv,
             "-name", NAME,
-            "-M", f"q35,sata=off,smbus=off{split}",
+            "-M", f"q35,sata=off,smbus=off,pit=off{split}",
             *self.hardware.accelerator.argv,
             "-smp", str(CPUS),
             "-m", MEMORY,
