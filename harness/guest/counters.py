@@ -26,6 +26,7 @@ _SLABS = re.compile(
     r"^(drm_\S+|dma_fence\S*|mm_struct|shmem_inode_cache|iommu_iova|dma_buf\S*|vm_area_struct) +(\d+)", re.MULTILINE
 )
 _FDINFO = re.compile(r"^\S*-(\w+-alloc|total-memory):\s+(\d+)(?: ([KM])iB)?$", re.MULTILINE)
+_TMPFS = re.compile(r"^\S+ /(\S*) (?:dev)?tmpfs ", re.MULTILINE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
 
@@ -45,6 +46,7 @@ WATCHED = {
 """What is waited for after a test, and by how much it may be more than before."""
 SETTLE_SECONDS = 2.0
 ADDRESS_SPACES = "slab.mm_struct"
+SHARED_FILES = "slab.shmem_inode_cache"
 LATE_SECONDS = 15.0
 """That of a process that was killed while a command hung was seen to stay for 2 to 15 s."""
 _POLL_SECONDS = 0.02
@@ -75,7 +77,8 @@ def snapshot(root: str = "/") -> dict[str, int]:
     pages that a processor keeps at hand, which count as free nowhere: tens of MiB after a chunk was freed
     (mm/page_alloc.c, pcp->high_max of Linux 7.3).
 
-    On a machine with other people's processes ``slab.mm_struct`` is what no process lives in: theirs come and go.
+    On a machine with other people's processes ``slab.mm_struct`` is what no process lives in, and
+    ``slab.shmem_inode_cache`` what is in no tmpfs that we see: theirs come and go.
     """
     _fold_counts(root)
     _visit_processors()
@@ -85,8 +88,10 @@ def snapshot(root: str = "/") -> dict[str, int]:
     if "meminfo.MemAvailable" in found and "kasan" not in _read(f"{root}proc/cmdline"):
         there = found["meminfo.MemAvailable"] + found["meminfo.Shmem"] + found.get("pages.at_hand", 0) * _PAGE
         found["memory.used"] = found["meminfo.MemTotal"] - there
-    if ADDRESS_SPACES in found and not _alone(root):
-        found[ADDRESS_SPACES] -= _living(root)
+    if not _alone(root):
+        for name, others in ((ADDRESS_SPACES, _living), (SHARED_FILES, _in_tmpfs)):
+            if name in found:
+                found[name] -= others(root)
     if "vmstat.nr_foll_pin_acquired" in found:
         found["pages.pinned"] = found["vmstat.nr_foll_pin_acquired"] - found["vmstat.nr_foll_pin_released"]
     return found
@@ -119,6 +124,17 @@ def _living(root: str) -> int:
     """Processes with an address space, which has a size (proc(5), statm); threads of the kernel have none."""
     sizes = (_read(f"{root}proc/{name}/statm").split() for name in _list(f"{root}proc") if name.isdigit())
     return sum(bool(size) and size[0] != "0" for size in sizes)
+
+
+def _in_tmpfs(root: str) -> int:
+    """Files in file systems that are made of shared memory, each with its own (Documentation/filesystems/tmpfs.rst,
+    nr_inodes). systemd's units and udev's nodes are such."""
+    used: dict[int, int] = {}
+    for folder in _TMPFS.findall(_read(f"{root}proc/self/mounts")):
+        with suppress(OSError):
+            there = os.statvfs(root + folder)
+            used[os.stat(root + folder).st_dev] = there.f_files - there.f_ffree
+    return sum(used.values())
 
 
 def _fold_counts(root: str) -> None:

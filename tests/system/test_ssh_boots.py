@@ -97,7 +97,7 @@ def test_grub_boots_it_once(harness: Harness, lab: Lab) -> None:
 
 
 def test_a_panic_costs_one_test(harness: Harness, lab: Lab, plant: Plant) -> None:
-    ran = harness("run", plant("it panics", PANIC), *TARGET, "-k", "e01 or e31 or l01", env=lab.env)
+    ran = harness("run", plant("it panics", PANIC), *TARGET, "-k", "e01 or e31_sync_across or l01", env=lab.env)
     assert ran.status == 1, ran
     assert ran.report["verdict"] == "BAD"
     assert all("e31" in test for test in ran.report["regressed"]), ran
@@ -110,7 +110,7 @@ def test_a_panic_costs_one_test(harness: Harness, lab: Lab, plant: Plant) -> Non
 
 
 def test_a_hang_with_interrupts_off_is_ended_by_the_watchdog(harness: Harness, lab: Lab, plant: Plant) -> None:
-    words = ("-k", "e01 or e31 or l01", "--boot-parameters", "nmi_watchdog=0 nosoftlockup")
+    words = ("-k", "e01 or e31_sync_across or l01", "--boot-parameters", "nmi_watchdog=0 nosoftlockup")
     ran = harness("run", plant("it hangs", HANG), *TARGET, *words, env=lab.env)
     assert ran.status == 1, ran
     assert found(ran, "e31") == {"LOST"}, ran
@@ -139,7 +139,7 @@ def test_where_no_kernel_boots_nobody_knows(harness: Harness, lab: Lab, plant: P
 def test_what_a_crash_kernel_wrote_down_is_fetched(harness: Harness, lab: Lab, plant: Plant) -> None:
     """No console, and nothing in ERST: a kernel that starts another one when it panics has no time for that."""
     lab.says(KDUMP)
-    words = ("-k", "e31_sync_of", "--boot-parameters", "crashkernel=256M")
+    words = ("-k", "e31_sync_across", "--boot-parameters", "crashkernel=256M")
     ran = harness("run", plant("it panics", PANIC), *TARGET, *words, env=lab.env)
     assert ran.status == 1, ran
     assert found(ran, "e31") == {"LOST"}, ran

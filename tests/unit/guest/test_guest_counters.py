@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -73,6 +74,29 @@ def test_on_a_machine_with_others_their_address_spaces_are_theirs(tmp_path: Path
     (tmp_path / "proc/1/exe").unlink()
     (tmp_path / "proc/1/exe").symlink_to(Path("/proc/self/exe").readlink())
     assert counters.snapshot(root)["slab.mm_struct"] == 12
+
+
+def test_on_a_machine_with_others_what_is_in_a_tmpfs_is_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemctl mask --runtime makes three such files."""
+    for folder in ("proc/1", "proc/self", "run", "run/lock"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "proc/slabinfo").write_text("slabinfo - version: 2.1\nshmem_inode_cache          50     60   700\n")
+    mounts = (
+        "none /proc proc rw 0 0\ntmpfs /run tmpfs rw 0 0\nudev /run/lock devtmpfs rw 0 0\ntmpfs /gone tmpfs rw 0 0\n"
+    )
+    (tmp_path / "proc/self/mounts").write_text(mounts)
+    (tmp_path / "proc/1/exe").symlink_to("/usr/lib/systemd/systemd")
+    asked: list[str] = []
+
+    def statvfs(folder: str) -> SimpleNamespace:
+        asked.append(folder)
+        return SimpleNamespace(f_files=100, f_ffree=93)
+
+    monkeypatch.setattr("os.statvfs", statvfs)
+    assert counters.snapshot(f"{tmp_path}/")["slab.shmem_inode_cache"] == 50 - 7, "one file system, seen twice"
+    assert [Path(folder).relative_to(tmp_path) for folder in asked[:2]] == [Path("run"), Path("run/lock")]
+    (tmp_path / "proc/1/exe").unlink()
+    assert counters.snapshot(f"{tmp_path}/")["slab.shmem_inode_cache"] == 50, "all processes are ours"
 
 
 def test_missing_files_leave_their_keys_out(tmp_path: Path) -> None:
