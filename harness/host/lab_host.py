@@ -31,6 +31,8 @@ from harness.host.npu_process import NpuProcess
 from harness.host.qemu import Qemu, find_qemu
 from harness.host.qmp import Monitor
 from harness.host.scratch import discard, socket_folder
+from harness.host.ssh import Connection, connect
+from harness.host.ssh_config import CONFIG, reach
 from harness.host.store import Store
 from harness.host.vm import Sockets, npu_device
 from harness.model.variant import Variant
@@ -41,6 +43,7 @@ ERST_BYTES = 1 << 16
 NAME = "labhost"
 """What its ssh configuration calls it."""
 OPEN_SECONDS = 20.0
+RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,17 @@ class LabHost:
         self._watch.clear()
         words = self._sockets.folder / "watch", self.npu, self._watch
         threading.Thread(target=follow, args=words, name="device table", daemon=True).start()
+
+    def log_in(self, seconds: float = 0.0) -> Connection:
+        """A connection as root. InfraError: it does not answer within so many seconds."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return connect(reach(NAME, {CONFIG: str(self.ssh_config)}))
+            except InfraError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(RETRY_SECONDS)
 
     def alive(self) -> bool:
         """Whether the emulation runs, whatever its guest does."""

@@ -8,20 +8,17 @@ import importlib.util
 import io
 import json
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.engines.module import Modules
-from harness.errors import HarnessError
 from harness.host import lab_host
 from harness.host.data import data_folder
-from harness.host.lab_host import NAME, Hardware, LabHost
+from harness.host.lab_host import Hardware, LabHost
 from harness.host.sandbox import Sandbox
-from harness.host.ssh import Connection, connect
-from harness.host.ssh_config import CONFIG, reach
+from harness.host.ssh import Connection
 from harness.host.store import Store
 from harness.host.trees import make_tree
 from harness.lab import Lab
@@ -57,16 +54,9 @@ def packages() -> bytes:
 class LendingHost:
     def __init__(self, host: LabHost) -> None:
         self.host = host
-        self._env = {CONFIG: str(host.ssh_config)}
 
     def log_in(self) -> Connection:
-        deadline = time.monotonic() + UP_SECONDS
-        while True:
-            try:
-                return connect(reach(NAME, self._env))
-            except HarnessError:
-                assert time.monotonic() < deadline, self.host.console()[-3000:]
-                time.sleep(2)
+        return self.host.log_in(UP_SECONDS)
 
     def run(self, script: str, seconds: float = 300, stdin: bytes = b"") -> tuple[int, str]:
         there = self.log_in()

@@ -50,7 +50,7 @@ class SshLab:
 
     def guard(self, session: SshSession, payload: Payload) -> None:
         """Have the watchdog fed that we armed for this boot."""
-        self.machine.hang_seconds = DUMP_SECONDS if session.dumps() else WATCHDOG_SECONDS
+        self.machine.hang_seconds = DUMP_SECONDS if session.has_crash_kernel() else WATCHDOG_SECONDS
         if self.boots is not None and self.boots.watchdog and self.boots.booted == session.facts.boot_id:
             session.guard(watchdog_modules(payload.module.kernel, self.boots.watchdog))
 

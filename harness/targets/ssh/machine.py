@@ -127,8 +127,8 @@ class Machine:
         self.do(f"sending {name}", f"{script} && sync {part} && mv {part} {name}", SEND_SECONDS, data)
 
     def fetch(self, names: str, most_kib: int = 512) -> dict[str, bytes]:
-        """Files there by name, as far as they can be read; ``names`` are sh's patterns."""
-        script = f'for f in {names}; do [ -f "$f" ] && echo "$f $(head -c {most_kib}k "$f" | base64 -w 0)"; done; :'
+        """Files there by name, as far as they can be read, of long ones the end; ``names`` are sh's patterns."""
+        script = f'for f in {names}; do [ -f "$f" ] && echo "$f $(tail -c {most_kib}k "$f" | base64 -w 0)"; done; :'
         found: dict[str, bytes] = {}
         with suppress(InfraError):
             for line in self.root(script, PROBE_SECONDS)[1].splitlines():

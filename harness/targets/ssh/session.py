@@ -135,7 +135,7 @@ class SshSession:
         if self.agent.receive(HELLO_SECONDS, "the agent's hello").get("event") != "hello":
             raise InfraError(f"{self.machine.name}: the agent did not say hello")
 
-    def dumps(self) -> bool:
+    def has_crash_kernel(self) -> bool:
         """Whether a crash kernel is loaded, which writes down the memory of this one (kdump)."""
         return self.agent.run(["cat", "/sys/kernel/kexec_crash_loaded"])[1].strip() == "1"
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import time
 
 from harness.errors import InfraError
-from harness.formats import grub
 from harness.model.lab_host import LabHost
 from harness.model.upkeep import jumped, skew
+from harness.targets.ssh import ways
 from harness.targets.ssh.machine import Machine
 
 _TEMPORARY = "/tmp/xdna-"
@@ -48,7 +48,7 @@ class Upkeep:
         if host.users:
             self.machine.note(f"{name}: the NPU is still in use by {', '.join(host.users[:3])}")
         self._sweep(host)
-        self._forget_entries(host)
+        ways.forget(self.machine, host)
 
     def _look(self) -> tuple[LabHost, float]:
         """The machine, and how far its clock is ahead of ours: half of the answer's way taken off."""
@@ -61,17 +61,3 @@ class Upkeep:
         ours = [folder for folder in host.left if folder.startswith(_TEMPORARY) and folder.isprintable()]
         if ours:
             self.machine.do("removing what a run left behind", f"rm -rf -- {' '.join(ours)}")
-
-    def _forget_entries(self, host: LabHost) -> None:
-        """A kernel under test is no entry of the machine's boot menu for longer than it is needed."""
-        if top := host.boot_partition:
-            script = f"rm -rf {top}/xdna-harness {top}/loader/entries/xdna-*.conf"
-            self.machine.do("clearing the boot partition", script)
-        if host.grub is None:
-            return
-        custom = f"{host.grub.folder}/custom.cfg"
-        old = self.machine.do("reading custom.cfg", f"cat {custom} 2>/dev/null || :")
-        if grub.entry_ids(old):
-            new = grub.with_entries(old, ())
-            script = f"cat > {custom}.part && mv {custom}.part {custom}" if new else f"rm -f {custom}"
-            self.machine.do("clearing custom.cfg", script, 60.0, new.encode())

@@ -19,6 +19,9 @@ ONE_SHOT = "/sys/firmware/efi/efivars/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7
 """systemd's boot loader interface: https://systemd.io/BOOT_LOADER_INTERFACE"""
 LEAVE = "(sleep 1; %s) </dev/null >/dev/null 2>&1 & :"
 """Behind the back of our connection, which does not outlive it."""
+BOOTED_ONCE = "xdna-harness-once"
+"""The folder on systemd-boot's partition. Not that of our kernels, which is on the same partition where that is /boot.
+"""
 
 
 def prepare(machine: Machine, host: LabHost, way: BootWay, there: There, line: str) -> str:
@@ -34,6 +37,19 @@ def leave(machine: Machine, command: str) -> None:
 def reboot(host: LabHost) -> str:
     """Into what the machine boots by default."""
     return "systemctl reboot" if host.systemd else "reboot"
+
+
+def forget(machine: Machine, host: LabHost) -> None:
+    """A kernel under test is no entry of the machine's boot menu for longer than it is needed. InfraError."""
+    if top := host.boot_partition:
+        machine.do("clearing the boot partition", f"rm -rf {top}/{BOOTED_ONCE} {top}/loader/entries/xdna-*.conf")
+    if host.grub is not None:
+        custom = f"{host.grub.folder}/custom.cfg"
+        old = machine.do("reading custom.cfg", f"cat {custom} 2>/dev/null || :")
+        if grub.entry_ids(old):
+            new = grub.with_entries(old, ())
+            script = f"cat > {custom}.part && mv {custom}.part {custom}" if new else f"rm -f {custom}"
+            machine.do("clearing custom.cfg", script, 60.0, new.encode())
 
 
 def _kexec(machine: Machine, host: LabHost, there: There, line: str) -> str:
@@ -66,15 +82,15 @@ def _grub(machine: Machine, host: LabHost, there: There, line: str) -> str:
 def _systemd_boot(machine: Machine, host: LabHost, there: There, line: str) -> str:
     """A Type #1 entry beside the others, and bootctl's one-shot variable."""
     top = host.boot_partition
-    folder, name = f"{top}/xdna-harness", f"xdna-{there.release}.conf"
+    folder, name = f"{top}/{BOOTED_ONCE}", f"xdna-{there.release}.conf"
     files = [there.image, *([there.initrd] if there.initrd else [])]
     # The partition is small, and only what boots next must be there.
     copies = "; ".join(f"cp {file} {folder}/" for file in files)
     machine.do(
         "copying it to the boot partition", f"set -e; rm -rf {folder}; mkdir -p {folder}; {copies}", LOAD_SECONDS
     )
-    base = [f"title {there.release}", f"linux /xdna-harness/{there.image.rpartition('/')[2]}"]
-    base += [f"initrd /xdna-harness/{there.initrd.rpartition('/')[2]}"] if there.initrd else []
+    base = [f"title {there.release}", f"linux /{BOOTED_ONCE}/{there.image.rpartition('/')[2]}"]
+    base += [f"initrd /{BOOTED_ONCE}/{there.initrd.rpartition('/')[2]}"] if there.initrd else []
     text = "\n".join([*base, f"options {line}", ""])
     entries = f"{top}/loader/entries"
     script = f"set -e; rm -f {entries}/xdna-*.conf; cat > {entries}/{name}; sync; {PATHS}bootctl set-oneshot {name}"

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,3 +67,18 @@ def test_a_silence_is_waited_through_once(clock: Clock, monkeypatch: pytest.Monk
     begun = clock.now
     assert machine.back() is None
     assert clock.now - begun >= BACK, "another silence"
+
+
+def test_of_a_long_log_the_end_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A panic stands there, and the agent's last words."""
+    log = tmp_path / "dmesg"
+    log.write_bytes(b"early\n" * 1000 + b"Kernel panic\n")
+    machine = Machine(Reach("box", "127.0.0.1", 22, "root"), str, BACK, print)
+
+    def root(script: str, seconds: float) -> tuple[int, str]:
+        return 0, subprocess.run(["sh", "-c", script], capture_output=True, check=True, timeout=seconds).stdout.decode()
+
+    monkeypatch.setattr(machine, "root", root)
+    (found,) = machine.fetch(str(log), most_kib=1).values()
+    assert len(found) == 1024
+    assert found.endswith(b"Kernel panic\n")

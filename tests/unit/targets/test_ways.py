@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""systemd-boot's way, its scripts run by a real sh; bootctl is played."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+OURS = "7.3.4-xdna-0a"
+SAID = (Path(__file__).parents[2] / "data/lab-host.json").read_text()
+
+from harness.errors import InfraError
+from harness.formats.lab_host import read
+from harness.model.boot_way import BootWay
+from harness.targets.ssh import ways
+from harness.targets.ssh.kernels import There
+from harness.targets.ssh.machine import Machine
+
+
+class Shell:
+    """A machine that is this one."""
+
+    name = "box"
+
+    def do(self, what: str, script: str, seconds: float = 60.0, stdin: bytes = b"") -> str:
+        done = subprocess.run(["sh", "-c", script], input=stdin, capture_output=True, check=False, timeout=seconds)
+        if done.returncode != 0:
+            raise InfraError(f"{what}: {done.stderr.decode()}")
+        return done.stdout.decode()
+
+
+def test_where_the_partition_is_boot_our_kernels_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then our kernels and what boots once are on the same partition."""
+    boot, once = tmp_path / "boot", tmp_path / "once"
+    image = boot / "xdna-harness" / f"vmlinuz-{OURS}"
+    image.parent.mkdir(parents=True)
+    image.write_text("a kernel")
+    (boot / "loader/entries").mkdir(parents=True)
+    (boot / "loader/entries/own.conf").touch()
+    (tmp_path / "bootctl").write_text(f'#!/bin/sh\necho "$2" > {once}\n')
+    (tmp_path / "bootctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(ways, "ONE_SHOT", str(once))
+    found = read(SAID)
+    assert found is not None
+    machine, host = cast(Machine, Shell()), replace(found, boot_partition=str(boot), grub=None)
+
+    ways.prepare(machine, host, BootWay.SYSTEMD_BOOT, There(OURS, str(image)), "root=/dev/vda1 quiet")
+    lines = (boot / "loader/entries" / once.read_text().strip()).read_text().splitlines()
+    (place,) = [line.removeprefix("linux ") for line in lines if line.startswith("linux ")]
+    assert (boot / place.lstrip("/")).read_text() == "a kernel"
+    assert "options root=/dev/vda1 quiet" in lines
+
+    ways.forget(machine, host)
+    assert image.read_text() == "a kernel"
+    assert sorted(path.name for path in boot.iterdir()) == ["loader", "xdna-harness"]
+    assert [path.name for path in (boot / "loader/entries").iterdir()] == ["own.conf"]
