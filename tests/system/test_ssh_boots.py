@@ -15,8 +15,8 @@ import pytest
 
 from conftest import KERNEL, Edit, Harness, Plant, Ran
 from harness.host.lab_host import NAME, Hardware, LabHost
-from harness.host.ssh import Connection, connect
-from harness.host.ssh_config import CONFIG, reach
+from harness.host.ssh import Connection
+from harness.host.ssh_config import CONFIG
 from harness.host.store import Store
 
 TARGET = ("--kernel", KERNEL, "--target", f"ssh:{NAME}", "--boot-seconds", "600")
@@ -27,6 +27,7 @@ PANIC = Edit(
 )
 HANG = Edit(PANIC.file, PANIC.pattern, r"\g<0>\tlocal_irq_disable();\n\twhile (1)\n\t\tcpu_relax();\n")
 NO_BOOT = Edit("init/main.c", r"static int __ref kernel_init\([^{]*?\)\n\{\n", r'\g<0>\tpanic("planted: no boot");\n')
+UP_SECONDS = 600.0
 KDUMP = """
 file=/etc/default/kdump-tools release=$(uname -r)
 sed -i -e "s|^KDUMP_KERNEL=.*|KDUMP_KERNEL=/boot/vmlinuz-$release|" $file
@@ -45,7 +46,7 @@ class Lab:
         self.env = {CONFIG: str(host.ssh_config)}
 
     def log_in(self) -> Connection:
-        return connect(reach(NAME, self.env))
+        return self.host.log_in(UP_SECONDS)
 
     def says(self, script: str) -> str:
         there = self.log_in()

@@ -10,15 +10,15 @@ from typing import cast
 
 import pytest
 
-OURS = "7.3.4-xdna-0a"
-SAID = (Path(__file__).parents[2] / "data/lab-host.json").read_text()
-
 from harness.errors import InfraError
 from harness.formats.lab_host import read
 from harness.model.boot_way import BootWay
 from harness.targets.ssh import ways
 from harness.targets.ssh.kernels import There
 from harness.targets.ssh.machine import Machine
+
+OURS = "7.3.4-xdna-0a"
+SAID = (Path(__file__).parents[2] / "data/lab-host.json").read_text()
 
 
 class Shell:
