@@ -350,8 +350,6 @@ MISBEHAVIOURS = (
         "sshd is gone for good",
         end_sshd,
         SOON,
-        victim=frozenset({"ERROR", "PASS"}),
-        statuses=frozenset({0, 3}),
     ),
     Misbehaviour("clock", "the clock jumps by three days", jump),
     Misbehaviour("killed", "kill -9 of the harness, and the same command again", kill),

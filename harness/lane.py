@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from harness.starts import NotRestored, NotUp, Opener, Starts
 
 BOOT_TRIES = 2
 """A kernel that does not come up is asked twice before it is called broken: a lab may stumble once."""
+ASKINGS = 2
+"""So is a test during which we were at fault."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,11 @@ class LaneRun:
 
     def _answer(self, cell: Cell, enough: Callable[[], bool]) -> None:
         failed_boots = 0
-        unaskable: set[str] = set()
+        errors: Counter[str] = Counter()
         while True:
             if self._stopped:
                 raise Broken
-            left = self._left(cell, unaskable)
+            left = self._left(cell, {test for test, times in errors.items() if times >= ASKINGS})
             if left is not None and not left:
                 return
             new: list[Mapping[str, Any]] = []
@@ -114,9 +117,13 @@ class LaneRun:
                     raise Broken from None
                 say(f"{problem.lost.evidence.splitlines()[0]}: trying once more in a fresh guest")
                 continue
-            unaskable |= {str(e["id"]) for e in new if e.get("event") in ("lost", "fault") and _is_error(e)}
-            if (lost is None and not _cut_short(new, self.question.halting)) or enough():
+            doubted = {str(e["id"]): e for e in new if e.get("event") in ("lost", "fault") and _is_error(e)}
+            errors.update(doubted.keys())
+            again = [test for test in self._left(cell, set()) or () if test in doubted and errors[test] < ASKINGS]
+            if (lost is None and not again and not _cut_short(new, self.question.halting)) or enough():
                 return
+            for test in again:
+                self.note(f"{cell.lane}: {test} is asked once more: {_why(doubted[test])}")
             if lost is not None and not any(e.get("event") in ("test-end", "lost") for e in new):
                 failed_boots += 1
                 if failed_boots >= BOOT_TRIES:
@@ -230,3 +237,7 @@ def _cut_short(new: Sequence[Mapping[str, Any]], halting: bool) -> bool:
 
 def _is_error(event: Mapping[str, Any]) -> bool:
     return event.get("event") == "fault" or event.get("outcome") == "ERROR"
+
+
+def _why(event: Mapping[str, Any]) -> str:
+    return str(event.get("evidence") or event.get("what")).partition("\n")[0]

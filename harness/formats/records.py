@@ -82,7 +82,8 @@ class _Fold:
     planned: set[str]
     open: tuple[str, int] | None = None
     last: int | None = None
-    broken: bool = False
+    unasked: set[tuple[str, int]] = field(default_factory=set)
+    """Tests (id and attempt) and stages at which we were at fault, until they are asked again."""
     no_tests: str = ""
     naming: bool = False
     outside: Event = field(default_factory=dict)
@@ -92,10 +93,16 @@ class _Fold:
     def add(self, result: Result) -> None:
         """Keep an answer. It replaces an ERROR of the same attempt: what could not be asked was asked again."""
         asked_again = (result.id, result.attempt, Outcome.ERROR)
+        self.unasked.discard((result.id, result.attempt))
         self.results[:] = [r for r in self.results if (r.id, r.attempt, r.outcome) != asked_again]
         self.results.append(result)
         self.last = len(self.results) - 1
         self.open = None
+
+    def fail(self, result: Result) -> None:
+        """Keep an ERROR that cut the lane short."""
+        self.add(result)
+        self.unasked.add((result.id, result.attempt))
 
     def blame_last(self, findings: Sequence[Finding]) -> None:
         """Give messages that came between two tests to the one that ran before them."""
@@ -112,8 +119,7 @@ class _Fold:
         """The harness itself stopped while a test ran."""
         if self.open:
             test, attempt = self.open
-            self.add(Result(test, Outcome.ERROR, "never reported: the harness was stopped first", attempt))
-            self.broken = True
+            self.fail(Result(test, Outcome.ERROR, "never reported: the harness was stopped first", attempt))
 
 
 def _with_findings(result: Result, findings: Sequence[Finding]) -> Result:
@@ -144,9 +150,9 @@ def fold(events: Iterable[Event]) -> LaneResults:
     for suspects in state.suspects:
         state.blame(suspects.tests[-1], suspects.unnamed())
     if state.no_tests and not state.planned:
-        state.broken = True
         state.results.append(Result(SUITE, Outcome.ERROR, f"no test matched\n{state.no_tests}".strip()))
-    return LaneResults(tuple(state.results), frozenset(state.planned), state.broken)
+        state.unasked.add((SUITE, 1))
+    return LaneResults(tuple(state.results), frozenset(state.planned), bool(state.unasked))
 
 
 def by_boot(events: Iterable[Event]) -> list[Event]:
@@ -168,10 +174,11 @@ def _stage(state: _Fold, event: Event) -> None:
         findings=tuple(find_splats(str(event.get("console", "")))),
         boot=int(event.get("boot", 0)),
     )
-    if result.outcome is Outcome.ERROR:
-        state.broken = True
     # A stage that was asked again (a resumed run, a second boot) counts with its last answer.
     state.results[:] = [r for r in state.results if r.id != result.id]
+    state.unasked.discard((result.id, result.attempt))
+    if result.outcome is Outcome.ERROR:
+        state.unasked.add((result.id, result.attempt))
     state.results.append(result)
     state.last = None
 
@@ -245,21 +252,20 @@ def _lost(state: _Fold, event: Event) -> None:
         findings=tuple(find_splats(str(event.get("console", "")))),
         boot=int(event.get("boot", 0)),
     )
-    if result.outcome is Outcome.ERROR:
-        state.broken = True
-    state.add(result)
+    keep = state.fail if result.outcome is Outcome.ERROR else state.add
+    keep(result)
 
 
 def _fault(state: _Fold, event: Event) -> None:
     """The emulation was at fault while this test ran: nobody knows what the kernel would have done."""
-    state.broken = True
     what = f"the emulated NPU is at fault, not the kernel: {event.get('what', '')}"
     test, attempt = str(event.get("id") or ""), int(event["attempt"])
     for index, result in enumerate(state.results):
         if result.id == test and result.attempt == attempt:
             state.results[index] = replace(result, outcome=Outcome.ERROR, evidence=f"{what}\n{result.evidence}")
+            state.unasked.add((test, attempt))
             return
-    state.add(Result(test or KERNEL_LOG, Outcome.ERROR, what, attempt))
+    state.fail(Result(test or KERNEL_LOG, Outcome.ERROR, what, attempt))
 
 
 def _suite_end(state: _Fold, event: Event) -> None:
@@ -274,8 +280,8 @@ def _suite_end(state: _Fold, event: Event) -> None:
     if status == NO_TESTS:
         state.no_tests = str(event.get("text", "")) or "the suite is empty"
     elif status > 1:
-        state.broken = True
         state.results.append(Result(SUITE, Outcome.ERROR, f"the suite itself failed\n{event.get('text', '')}".strip()))
+        state.unasked.add((SUITE, 1))
 
 
 def _lost_memory(state: _Fold, event: Event) -> None:
@@ -307,9 +313,19 @@ _HANDLERS = {
 
 
 def reported(events: Iterable[Event], attempt: int) -> set[str]:
-    """The tests that need not be asked again in this attempt: they reported, or the host called them lost."""
-    return {
-        str(e["id"])
-        for e in events
-        if e.get("event") in ("test-end", "lost") and e.get("attempt") == attempt and e.get("outcome") != "ERROR"
-    }
+    """The tests that need not be asked again in this attempt: they reported, or the host called them lost, and nobody
+    doubted that since. One during which the kernel complained is not asked until it no longer does."""
+    done: set[str] = set()
+    for event in events:
+        if event.get("attempt") != attempt:
+            continue
+        kind, test = event.get("event"), str(event.get("id", ""))
+        if kind == "fault":
+            done.discard(test)
+        elif kind in ("test-end", "lost") and (event.get("outcome") != "ERROR" or _complained(event)):
+            done.add(test)
+    return done
+
+
+def _complained(event: Event) -> bool:
+    return bool(find_splats(str(event.get("console", ""))))

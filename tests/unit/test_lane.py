@@ -188,6 +188,43 @@ def test_a_dead_npu_is_error_and_the_rest_still_runs(tmp_path: Path) -> None:
     assert run.results().broken
 
 
+def test_what_the_lab_spoiled_is_asked_once_more_and_that_is_said(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def stumble(test: str) -> str:
+        asked.append(test)
+        return (
+            "npu" if asked == [TESTS[0]] else "npu-after" if asked.count(TESTS[1]) == 1 and test == TESTS[1] else "pass"
+        )
+
+    said: list[str] = []
+    run = lane(Lab(stumble), tmp_path, note=said.append)
+    run.run(CELL)
+    assert asked == [TESTS[0], TESTS[0], TESTS[1], TESTS[1], TESTS[2]]
+    assert [outcomes(run)[t] for t in TESTS] == [Outcome.PASS] * 3
+    assert not run.results().broken
+    assert [line for line in said if "asked once more" in line] == [
+        f"head: {test} is asked once more: {NPU_GONE.evidence}" for test in TESTS[:2]
+    ]
+
+
+def test_what_the_kernel_complained_in_is_not_asked_until_it_no_longer_does(tmp_path: Path) -> None:
+    gone = replace(NPU_GONE, console="[   12.345678] Kernel panic - not syncing: Oops")
+    asked: list[str] = []
+
+    def behave(test: str) -> str:
+        asked.append(test)
+        if test == TESTS[0]:
+            raise SessionLost(gone)
+        return "pass"
+
+    run = lane(Lab(behave), tmp_path)
+    run.run(CELL)
+    assert asked == list(TESTS)
+    assert [outcomes(run)[t] for t in TESTS] == [Outcome.ERROR, Outcome.PASS, Outcome.PASS]
+    assert next(r for r in run.results().results if r.id == TESTS[0]).findings
+
+
 def test_an_npu_that_dies_after_a_report_puts_that_test_in_doubt(tmp_path: Path) -> None:
     lab = Lab(lambda test: "npu-after" if test == TESTS[0] else "pass")
     run = lane(lab, tmp_path)

@@ -140,6 +140,7 @@ def test_what_was_asked_again_after_our_error_counts() -> None:
     again = [{"event": "boot", "boot": 2, "attempt": 1}, start(A), end(A)]
     lane = fold([suite(A), start(A), lost, *again])
     assert [r.outcome for r in answers(lane)] == [Outcome.PASS]
+    assert not lane.broken
 
 
 def test_a_stage_asked_again_counts_with_its_last_answer() -> None:
@@ -173,6 +174,10 @@ def test_reported_leaves_out_what_could_not_be_asked() -> None:
     lost = {"event": "lost", "boot": 1, "attempt": 1, "id": B, "outcome": "ERROR"}
     assert reported([end(A), lost], 1) == {A}
     assert reported([end(A)], 2) == set()
+    assert reported([end(A), {"event": "fault", "boot": 1, "attempt": 1, "id": A, "what": "died"}], 1) == set()
+    assert reported([{**lost, "console": "[   12.345678] Kernel panic - not syncing: Oops"}], 1) == {B}, (
+        "an answer would hide what the kernel said"
+    )
 
 
 def test_a_line_cut_off_by_a_kill_is_dropped_and_another_is_an_error() -> None:
