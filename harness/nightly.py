@@ -24,7 +24,21 @@ from harness.lab import npu_code
 from harness.log import say, step, warn
 from harness.matrix import Matrix, title
 from harness.model.again import repro
-from harness.model.night import BAD, GUESS, Answer, Came, Entry, NightRun, Told, answer, expired, fitting, news, ordered
+from harness.model.night import (
+    BAD,
+    GUESS,
+    Answer,
+    Came,
+    Entry,
+    NightRun,
+    Told,
+    answer,
+    expired,
+    fitting,
+    news,
+    ordered,
+    wavering,
+)
 from harness.model.report import Report
 from harness.model.result import Outcome, Result
 
@@ -166,7 +180,7 @@ class Nightly:
             before, now = self.nights.before(run), self.nights.answers(run.id)
             folder = self.nights.folder / run.folder
             again = {test: repro(folder, test) for test, said in now.items() if said in (*BAD, Answer.FLAKY)}
-            told.append(Told(run, news(before, now), again, before is None))
+            told.append(Told(run, news(before, now), again, before is None, wavering(now.values())))
         return Came(night.id, tuple(told))
 
     def _tidy(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from harness.errors import UsageError
 from harness.job import Job, SeriesKnowledge
 from harness.model.edit import Edits
-from harness.model.judge import LaneResults, improvements, suspects, wants_more
+from harness.model.judge import LaneResults, failures, improvements, suspects, wants_more, wants_more_alone
 from harness.model.result import Result
 from harness.model.series import Patch, Series
 from harness.model.session import Start
@@ -149,6 +149,14 @@ def repetitions(base: LaneResults, head: LaneResults, variant: Variant, attempt:
     """The cells of attempt ``attempt`` (2 to ``most``): each suspect, and each improvement, on each lane that still has
     to answer it."""
     return _again((*suspects(base, head), *improvements(base, head)), base, head, variant, attempt, most)
+
+
+def doubts(head: LaneResults, variant: Variant, attempt: int, most: int) -> list[Cell]:
+    """The same where there is no base: each failure of head that is not known."""
+    answers = head.by_id()
+    again = (test for test in failures(head) if len(answers[test]) < attempt and wants_more_alone(answers[test]))
+    asked = tuple(again) if attempt <= most else ()
+    return [Cell(HEAD, variant, attempt, asked)] if asked else []
 
 
 def confirmations(base: LaneResults, head: LaneResults, variant: Variant, attempt: int, most: int) -> list[Cell]:

@@ -42,7 +42,20 @@ from harness.model.kernel import Kernel, Module
 from harness.model.report import Report
 from harness.model.series import Series
 from harness.model.session import Start
-from harness.plan import BASE, HEAD, PREFIX, Cell, Plan, check_job, confirmations, is_merged, plan, repetitions, without
+from harness.plan import (
+    BASE,
+    HEAD,
+    PREFIX,
+    Cell,
+    Plan,
+    check_job,
+    confirmations,
+    doubts,
+    is_merged,
+    plan,
+    repetitions,
+    without,
+)
 from harness.pool import run_cells
 from harness.report import RUN_RECORDS, derive, lane_results
 from harness.standby import Standby
@@ -178,8 +191,8 @@ class Run:
         self.prepare()
         try:
             whole = self._ask({name: modules[name] for name in modules}, todo)
-            if whole and BASE in self.lanes:
-                self._repeat(todo)
+            if whole:
+                self._repeat()
                 self._take_out(todo)
             self._keep()
             self._illustrate(modules)
@@ -312,12 +325,14 @@ class Run:
                 lane.close()
             self._held.close()
 
-    def _repeat(self, todo: Plan) -> None:
-        """Ask again what looks worse, until the judge has enough answers."""
+    def _repeat(self) -> None:
+        """Ask again what looks worse, or without a base fails, until the judge has enough answers."""
         variant = self.job.variant
         for attempt in range(2, 2 * self.job.attempts if self.job.per_patch else self.job.attempts + 1):
             seen, series = lane_results(self.out, self.job)
-            if series:
+            if BASE not in seen:
+                cells = doubts(seen[HEAD], variant, attempt, self.job.attempts)
+            elif series:
                 names = {HEAD if p is series[-1] else f"{PREFIX}{p.number}": p for p in series}
                 asked = questions(seen[BASE], names, attempt)
                 cells = [Cell(lane, variant, attempt, tests) for lane, tests in asked.items() if lane in self.lanes]
@@ -327,7 +342,8 @@ class Run:
             if not cells:
                 break
             tests = {test for cell in cells for test in cell.tests or ()}
-            say(f"{len(tests)} test(s) have changed: asking again in fresh guests, attempt {attempt}")
+            what = "have changed" if BASE in seen else "failed"
+            say(f"{len(tests)} test(s) {what}: asking again in fresh guests, attempt {attempt}")
             self._run(cells)
 
     def _take_out(self, todo: Plan) -> None:

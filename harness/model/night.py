@@ -104,6 +104,11 @@ def answer(comparison: Comparison, known: Collection[str]) -> Answer:
     return Answer.KNOWN if comparison.id in known else Answer(outcomes[0])
 
 
+def wavering(answers: Collection[Answer]) -> bool:
+    """Whether some were flaky, and none is missing."""
+    return Answer.FLAKY in answers and Answer.ERROR not in answers
+
+
 @dataclass(frozen=True)
 class News:
     """What changed in one run since the last time: test ids, sorted. ``still``: as bad as then."""
@@ -173,17 +178,18 @@ class NightRun:
 @dataclass(frozen=True)
 class Told:
     """One run of a night and what changed in it. ``again``: by test, the line that asks it again. ``first``: there was
-    no last time."""
+    no last time. ``wavering``: tests were flaky, and every test was asked."""
 
     run: NightRun
     news: News = field(default_factory=News)
     again: Mapping[str, str] = field(default_factory=dict)
     first: bool = False
+    wavering: bool = False
 
     @property
     def trouble(self) -> bool:
-        """It has no answer, or only a part of one."""
-        return self.run.state == "trouble" or self.run.verdict == Verdict.UNKNOWN
+        """It has no answer, or only a part of one. That guests do not agree is one, and told as such."""
+        return self.run.state == "trouble" or (self.run.verdict == Verdict.UNKNOWN and not self.wavering)
 
 
 @dataclass(frozen=True)

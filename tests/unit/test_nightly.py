@@ -45,6 +45,7 @@ class Lab:
     def __init__(self) -> None:
         self.says: dict[tuple[str, str], Outcome] = {}
         self.again: list[Outcome] = [Outcome.FAIL]
+        self.second: Outcome | None = None
         self.dies: list[str] = []
         self.errors: dict[str, Exception] = {}
         self.asked: list[str] = []
@@ -64,7 +65,9 @@ class Lab:
         self.now += self.cost
         tests = (A, B) if (job.npu, "stage/boot") not in self.says else ("stage/boot",)
         results = tuple(Result(t, self.says.get((job.npu, t), Outcome.PASS), seconds=1.0) for t in tests)
-        judged = judge_alone(LaneResults(results))
+        failed = [r for r in results if r.outcome in (Outcome.FAIL, Outcome.LOST) and not r.is_stage]
+        again = tuple(replace(r, attempt=2, outcome=self.second or r.outcome) for r in failed)
+        judged = judge_alone(LaneResults(results + again))
         return Report(folder, "t", judged, {"head": LaneReport("head", "7.3.4", results)}, "v")
 
     def ask_again(self, run: Path, test: str, folder: Path, times: int) -> Sequence[Result]:
@@ -121,6 +124,16 @@ def test_a_new_failure_that_does_not_come_back_is_flaky(lab: Lab, tmp_path: Path
     assert (first_line(came), came.exit_status) == ("the first night: 1 new flaky (3 of 3 runs)", 0)
     assert lab.asked_again == [B]
     assert "1 of" in lines.text(trends(nightly(lab, tmp_path).nights.points(9)), 9, whole=False)
+
+
+def test_a_failure_that_the_run_itself_could_not_confirm_is_flaky_and_no_trouble(lab: Lab, tmp_path: Path) -> None:
+    lab.says = {("npu4", B): Outcome.FAIL}
+    lab.second = Outcome.PASS
+    came = tonight(lab, tmp_path)
+    assert (first_line(came), came.exit_status) == ("the first night: 1 new flaky (3 of 3 runs)", 0)
+    assert lab.asked_again == []
+    lab.says[("npu4", A)] = Outcome.ERROR
+    assert tonight(lab, tmp_path).exit_status == 3, "a test without an answer beside it is trouble"
 
 
 def test_a_kernel_that_comes_up_when_asked_again_is_the_labs_trouble(lab: Lab, tmp_path: Path) -> None:

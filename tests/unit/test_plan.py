@@ -18,6 +18,7 @@ from harness.plan import (
     Cell,
     check_job,
     confirmations,
+    doubts,
     first_cells,
     is_merged,
     longest_first,
@@ -102,6 +103,17 @@ def test_repetitions_ask_each_lane_what_it_still_owes() -> None:
     assert repetitions(base, head, variant, 3, 5) == [Cell("base", variant, 3, (test,))]
     assert repetitions(base, head, variant, 6, 5) == []
     assert repetitions(base, base, variant, 3, 5) == []
+
+
+def test_without_a_base_what_failed_is_asked_again() -> None:
+    one, other = "test_x.py::test_a", "test_x.py::test_b"
+    once = (Result("stage/boot", Outcome.PASS), Result(one, Outcome.FAIL), Result(other, Outcome.PASS))
+    assert doubts(LaneResults(once), Variant(), 2, 5) == [Cell("head", Variant(), 2, (one,))]
+    assert doubts(LaneResults(once), Variant(), 6, 5) == []
+    passed = (*once, Result(one, Outcome.PASS, attempt=2))
+    assert doubts(LaneResults(passed), Variant(), 2, 5) == [], "that has been answered"
+    assert doubts(LaneResults(passed), Variant(), 3, 5) == [Cell("head", Variant(), 3, (one,))]
+    assert doubts(LaneResults((*once, Result(one, Outcome.FAIL, attempt=2))), Variant(), 3, 5) == []
 
 
 def test_what_looks_better_is_asked_again_too() -> None:

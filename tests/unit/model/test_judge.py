@@ -15,12 +15,14 @@ from harness.model.judge import (
     Judgement,
     LaneResults,
     Verdict,
+    failures,
     improvements,
     judge,
     judge_alone,
     overall,
     suspects,
     wants_more,
+    wants_more_alone,
     worse,
 )
 from harness.model.result import Outcome, Result
@@ -234,10 +236,26 @@ def test_head_is_asked_until_confirmed_and_base_five_times() -> None:
 
 def test_alone_rests_on_known_failures() -> None:
     assert judge_alone(lane(P)).verdict is Verdict.GOOD
-    assert judge_alone(lane(F)).verdict is Verdict.BAD
+    assert judge_alone(lane(F, F)).verdict is Verdict.BAD
+    assert judge_alone(lane(P, P, F, P, F)).verdict is Verdict.GOOD, "it was asked once, and passed"
+    assert judge_alone(LaneResults((Result("stage/boot", L),))).verdict is Verdict.BAD, "a stage is not repeated"
     assert judge_alone(lane(E)).verdict is Verdict.UNKNOWN
     assert judge_alone(lane(P, other=None)).verdict is Verdict.UNKNOWN
     assert judge_alone(LaneResults()).verdict is Verdict.UNKNOWN
+
+
+def test_alone_a_failure_is_asked_again_before_it_is_blamed() -> None:
+    assert failures(LaneResults((Result("stage/boot", L), Result(T, F), Result("test_x.py::test_b", S)))) == [T]
+    assert wants_more_alone([Result(T, F)])
+    assert wants_more_alone([Result(T, F), *[Result(T, P)] * 3])
+    assert not wants_more_alone([Result(T, F), Result(T, P), Result(T, L)])
+    assert not wants_more_alone([Result(T, F), *[Result(T, P)] * 4])
+    assert not wants_more_alone([Result(T, F), Result(T, E)])
+    once = judge_alone(lane(F, P, P, P, P))
+    assert once.verdict is Verdict.UNKNOWN
+    assert once.ids(Change.SUSPECT) == [T]
+    assert "1 of 5" in once.reasons[0]
+    assert judge_alone(lane(L, P, F)).verdict is Verdict.BAD
 
 
 def test_overall_is_the_worst() -> None:
