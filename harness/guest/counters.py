@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from harness.guest.sysfs import order
+from harness.guest import others
+from harness.guest.sysfs import entries, order, read, target
 
 _MEMINFO = re.compile(
     r"^(MemTotal|MemFree|MemAvailable|Shmem|Slab|SUnreclaim|PageTables|KernelStack|VmallocUsed): +(\d+) kB$",
@@ -26,7 +27,6 @@ _SLABS = re.compile(
     r"^(drm_\S+|dma_fence\S*|mm_struct|shmem_inode_cache|iommu_iova|dma_buf\S*|vm_area_struct) +(\d+)", re.MULTILINE
 )
 _FDINFO = re.compile(r"^\S*-(\w+-alloc|total-memory):\s+(\d+)(?: ([KM])iB)?$", re.MULTILINE)
-_TMPFS = re.compile(r"^\S+ /(\S*) (?:dev)?tmpfs ", re.MULTILINE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
 
@@ -49,18 +49,22 @@ ADDRESS_SPACES = "slab.mm_struct"
 SHARED_FILES = "slab.shmem_inode_cache"
 LATE_SECONDS = 15.0
 """That of a process that was killed while a command hung was seen to stay for 2 to 15 s."""
+OTHERS = {ADDRESS_SPACES: others.living, SHARED_FILES: others.shared_files}
+"""What others have of these, where there are others."""
+_TRIES = 5
 _POLL_SECONDS = 0.02
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def settled(before: dict[str, int], root: str = "/", seconds: float = SETTLE_SECONDS) -> dict[str, int]:
     """The counters, read until nothing that is watched is above ``before``, or for ``seconds``; an address space is
-    waited for longer."""
+    waited for longer, and so is what others may have a part in."""
     started = time.monotonic()
+    patient = {ADDRESS_SPACES} if others.alone(root) else OTHERS.keys()
     while True:
         now = snapshot(root)
         late = grown(before, now)
-        if not late or time.monotonic() - started > (max(seconds, LATE_SECONDS) if ADDRESS_SPACES in late else seconds):
+        if not late or time.monotonic() - started > (max(seconds, LATE_SECONDS) if patient & set(late) else seconds):
             return now
         time.sleep(_POLL_SECONDS)
 
@@ -78,23 +82,30 @@ def snapshot(root: str = "/") -> dict[str, int]:
     (mm/page_alloc.c, pcp->high_max of Linux 7.3).
 
     On a machine with other people's processes ``slab.mm_struct`` is what no process lives in, and
-    ``slab.shmem_inode_cache`` what is in no tmpfs that we see: theirs come and go.
+    ``slab.shmem_inode_cache`` what nobody can be seen to have: theirs come and go.
     """
     _fold_counts(root)
     _visit_processors()
     _shrink(root)
-    found = dict(_counters(root))
+    found = dict(_counters(root)) if others.alone(root) else _without_others(root)
     # KASAN keeps freed memory for a while, up to a 32nd of all (mm/kasan/quarantine.c): then this says nothing.
-    if "meminfo.MemAvailable" in found and "kasan" not in _read(f"{root}proc/cmdline"):
+    if "meminfo.MemAvailable" in found and "kasan" not in read(f"{root}proc/cmdline"):
         there = found["meminfo.MemAvailable"] + found["meminfo.Shmem"] + found.get("pages.at_hand", 0) * _PAGE
         found["memory.used"] = found["meminfo.MemTotal"] - there
-    if not _alone(root):
-        for name, others in ((ADDRESS_SPACES, _living), (SHARED_FILES, _in_tmpfs)):
-            if name in found:
-                found[name] -= others(root)
     if "vmstat.nr_foll_pin_acquired" in found:
         found["pages.pinned"] = found["vmstat.nr_foll_pin_acquired"] - found["vmstat.nr_foll_pin_released"]
     return found
+
+
+def _without_others(root: str) -> dict[str, int]:
+    """What others have may change while it is counted: then both are read again."""
+    theirs = {name: count(root) for name, count in OTHERS.items()}
+    for _ in range(_TRIES):
+        found, before = dict(_counters(root)), theirs
+        theirs = {name: count(root) for name, count in OTHERS.items()}
+        if theirs == before:
+            break
+    return {name: number - theirs.get(name, 0) for name, number in found.items()}
 
 
 def shared_memory(root: str = "/") -> int:
@@ -111,30 +122,7 @@ def pinned_pages(root: str = "/") -> int:
 
 def mailboxes(root: str = "/") -> int:
     """Interrupts of firmware channels: one for management, one for each context."""
-    return _read(f"{root}proc/interrupts").count("xdna_mailbox")
-
-
-def _alone(root: str) -> bool:
-    """Whether all processes are ours: the first one is this Python, or nobody can tell."""
-    first = _target(f"{root}proc/1/exe")
-    return not first or first == os.readlink("/proc/self/exe")
-
-
-def _living(root: str) -> int:
-    """Processes with an address space, which has a size (proc(5), statm); threads of the kernel have none."""
-    sizes = (_read(f"{root}proc/{name}/statm").split() for name in _list(f"{root}proc") if name.isdigit())
-    return sum(bool(size) and size[0] != "0" for size in sizes)
-
-
-def _in_tmpfs(root: str) -> int:
-    """Files in file systems that are made of shared memory, each with its own (Documentation/filesystems/tmpfs.rst,
-    nr_inodes). systemd's units and udev's nodes are such."""
-    used: dict[int, int] = {}
-    for folder in _TMPFS.findall(_read(f"{root}proc/self/mounts")):
-        with suppress(OSError):
-            there = os.statvfs(root + folder)
-            used[os.stat(root + folder).st_dev] = there.f_files - there.f_ffree
-    return sum(used.values())
+    return read(f"{root}proc/interrupts").count("xdna_mailbox")
 
 
 def _fold_counts(root: str) -> None:
@@ -161,15 +149,15 @@ def _shrink(root: str) -> None:
 
 def _counters(root: str) -> Iterator[tuple[str, int]]:
     yield from _meminfo(root)
-    if zones := _read(f"{root}proc/zoneinfo"):
+    if zones := read(f"{root}proc/zoneinfo"):
         yield "pages.at_hand", sum(map(int, _AT_HAND.findall(zones)))
     yield from _vmstat(root)
-    for name, active in _SLABS.findall(_read(f"{root}proc/slabinfo")):
+    for name, active in _SLABS.findall(read(f"{root}proc/slabinfo")):
         yield f"slab.{name}", int(active)
-    for size in _PINNED.findall(_read(f"{root}proc/self/status")):
+    for size in _PINNED.findall(read(f"{root}proc/self/status")):
         yield "process.pinned", int(size) * 1024
     for key, path in (("taint", "proc/sys/kernel/tainted"), ("module.refcnt", "sys/module/amdxdna/refcnt")):
-        text = _read(root + path)
+        text = read(root + path)
         if text:
             yield key, int(text)
     yield from _accel(root)
@@ -177,12 +165,12 @@ def _counters(root: str) -> Iterator[tuple[str, int]]:
 
 
 def _meminfo(root: str) -> Iterator[tuple[str, int]]:
-    for name, size in _MEMINFO.findall(_read(f"{root}proc/meminfo")):
+    for name, size in _MEMINFO.findall(read(f"{root}proc/meminfo")):
         yield f"meminfo.{name}", int(size) * 1024
 
 
 def _vmstat(root: str) -> Iterator[tuple[str, int]]:
-    for name, count in _VMSTAT.findall(_read(f"{root}proc/vmstat")):
+    for name, count in _VMSTAT.findall(read(f"{root}proc/vmstat")):
         yield f"vmstat.{name}", int(count)
 
 
@@ -192,10 +180,10 @@ def _accel(root: str) -> Iterator[tuple[str, int]]:
     folder = f"{root}sys/class/accel"
     channels, awake = mailboxes(root), 0
     for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        text = _read(f"{folder}/{entry}/device/power/runtime_usage")
+        text = read(f"{folder}/{entry}/device/power/runtime_usage")
         if text:
             yield "device.runtime_usage", int(text)
-        awake += _read(f"{folder}/{entry}/device/power/runtime_status").strip() != "suspended"
+        awake += read(f"{folder}/{entry}/device/power/runtime_status").strip() != "suspended"
     yield "interrupts.xdna_mailbox", channels
     yield "channels.contexts", max(0, channels - awake)
 
@@ -203,33 +191,11 @@ def _accel(root: str) -> Iterator[tuple[str, int]]:
 def _files(root: str) -> Iterator[tuple[str, int]]:
     """Open files of this process on the device, and what they use."""
     folder = f"{root}proc/self/fd"
-    names = [name for name in _list(folder) if _target(f"{folder}/{name}").startswith("/dev/accel/")]
+    names = [name for name in entries(folder) if target(f"{folder}/{name}").startswith("/dev/accel/")]
     yield "files.open", len(names)
     sums: dict[str, int] = {}
     for name in names:
-        for key, size, unit in _FDINFO.findall(_read(f"{root}proc/self/fdinfo/{name}")):
+        for key, size, unit in _FDINFO.findall(read(f"{root}proc/self/fdinfo/{name}")):
             sums[key] = sums.get(key, 0) + int(size) * _UNITS[unit]
     for key, size in sums.items():
         yield f"files.{key}", size
-
-
-def _list(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
-
-
-def _target(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path) as stream:
-            return stream.read()
-    except OSError:
-        return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Files of the kernel that take orders: /proc/sys, /sys, debugfs."""
+"""Files of the kernel, /proc, /sys, debugfs: some may not be there, some take orders."""
 
 from __future__ import annotations
 
@@ -13,3 +13,28 @@ def order(path: str, text: str) -> None:
         os.write(fd, text.encode())
     finally:
         os.close(fd)
+
+
+def entries(folder: str) -> list[str]:
+    """The names in a folder; none when it is not there."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def target(path: str) -> str:
+    """Where a link points to; empty when it is not there."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def read(path: str) -> str:
+    """A file's text; empty when it is not there."""
+    try:
+        with open(path, errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return ""

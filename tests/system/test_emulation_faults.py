@@ -39,32 +39,24 @@ def npu_of(pid: int) -> int:
     raise AssertionError("no NPU process")
 
 
-def test_an_npu_killed_in_a_test_is_unknown(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("times", "status", "verdict"), [(1, 0, "GOOD"), (2, 3, "UNKNOWN")])
+def test_an_npu_killed_in_a_test_blames_nobody(tmp_path: Path, times: int, status: int, verdict: str) -> None:
+    """Once costs no answer: the test is asked once more. Twice is no answer."""
     out = tmp_path / "run"
-    argv = [
-        sys.executable,
-        "-m",
-        "harness.cli",
-        "run",
-        "--kernel",
-        KERNEL,
-        "-k",
-        "e01 or e02 or e16",
-        "--fresh",
-        "--out",
-        str(out),
-    ]
+    argv = [sys.executable, "-m", "harness.cli", "run", "--kernel", KERNEL, "-k", "e16", "--fresh", "--out", str(out)]
+    records = out / "head" / "emulated-npu4-sva-plain-restored" / "results.jsonl"
     with subprocess.Popen(argv, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         deadline = time.monotonic() + 1800
-        records = out / "head" / "emulated-npu4-sva-plain-restored" / "results.jsonl"
-        while not (records.exists() and '"test-start"' in records.read_text()):
-            assert time.monotonic() < deadline
-            assert process.poll() is None, process.stdout.read() if process.stdout else ""
-            time.sleep(0.02)
-        os.kill(npu_of(process.pid), signal.SIGKILL)
+        for started in range(1, times + 1):
+            while not (records.exists() and records.read_text().count('"test-start"') >= started):
+                assert time.monotonic() < deadline
+                assert process.poll() is None, process.stdout.read() if process.stdout else ""
+                time.sleep(0.02)
+            os.kill(npu_of(process.pid), signal.SIGKILL)
         said, _ = process.communicate(timeout=900)
-    assert process.returncode == 3, said
-    assert said.strip().splitlines()[-1].endswith("UNKNOWN")
+    assert process.returncode == status, said
+    assert said.strip().splitlines()[-1].endswith(verdict)
+    assert said.count("is asked once more: ") == 2, "as it happens, and in the report"
     assert "the emulated NPU" in said
 
 

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.misbehaviour import HANG, MISBEHAVIOURS
+from benchmarks.misbehaviour import HANG, MISBEHAVIOURS, PROJECT
 from benchmarks.recovery import Line, left, read, table
 from harness.job import EditsFile, read_toml
 
@@ -35,6 +35,12 @@ def test_who_did_not_recover_is_counted_and_not_timed() -> None:
         "| a panic | 2 of 3 | 70, at most 80 | 100, at most 110 |",
         "| a cut | 0 of 1 | - | - |",
     ]
+
+
+def test_the_readme_says_what_was_played() -> None:
+    lines = read(PROJECT / "benchmarks" / "recovery.jsonl")
+    assert len({(line.name, line.number) for line in lines}) == len(lines)
+    assert table(lines, {one.name: one.about for one in MISBEHAVIOURS}) in (PROJECT / "README.md").read_text()
 
 
 def test_each_misbehaviour_is_one() -> None:

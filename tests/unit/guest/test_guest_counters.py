@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from harness.guest import counters
+from harness.guest import counters, others
 from harness.model.leak import SENSORS
 
 FILES = {
@@ -76,27 +79,72 @@ def test_on_a_machine_with_others_their_address_spaces_are_theirs(tmp_path: Path
     assert counters.snapshot(root)["slab.mm_struct"] == 12
 
 
-def test_on_a_machine_with_others_what_is_in_a_tmpfs_is_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """systemctl mask --runtime makes three such files."""
-    for folder in ("proc/1", "proc/self", "run", "run/lock"):
-        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with systemd and 50 files of shared memory, 7 in each tmpfs."""
+    (tmp_path / "proc/1/fd").mkdir(parents=True)
     (tmp_path / "proc/slabinfo").write_text("slabinfo - version: 2.1\nshmem_inode_cache          50     60   700\n")
-    mounts = (
-        "none /proc proc rw 0 0\ntmpfs /run tmpfs rw 0 0\nudev /run/lock devtmpfs rw 0 0\ntmpfs /gone tmpfs rw 0 0\n"
-    )
-    (tmp_path / "proc/self/mounts").write_text(mounts)
     (tmp_path / "proc/1/exe").symlink_to("/usr/lib/systemd/systemd")
-    asked: list[str] = []
+    (tmp_path / "proc/1/root").symlink_to(tmp_path)
+    monkeypatch.setattr("os.statvfs", lambda folder: SimpleNamespace(f_files=100, f_ffree=93))
+    return tmp_path
 
-    def statvfs(folder: str) -> SimpleNamespace:
-        asked.append(folder)
-        return SimpleNamespace(f_files=100, f_ffree=93)
 
-    monkeypatch.setattr("os.statvfs", statvfs)
-    assert counters.snapshot(f"{tmp_path}/")["slab.shmem_inode_cache"] == 50 - 7, "one file system, seen twice"
-    assert [Path(folder).relative_to(tmp_path) for folder in asked[:2]] == [Path("run"), Path("run/lock")]
-    (tmp_path / "proc/1/exe").unlink()
-    assert counters.snapshot(f"{tmp_path}/")["slab.shmem_inode_cache"] == 50, "all processes are ours"
+def files_of_nobody(machine: Path) -> int:
+    return counters.snapshot(f"{machine}/")["slab.shmem_inode_cache"]
+
+
+def test_on_a_machine_with_others_what_is_in_a_tmpfs_is_theirs(shared: Path) -> None:
+    """systemctl mask --runtime makes three such files."""
+    (shared / "run/lock").mkdir(parents=True)
+    mounts = "none /proc proc rw 0 0\ntmpfs /run tmpfs rw 0 0\nudev /run/lock devtmpfs rw 0 0\ntmpfs /no tmpfs rw 0 0\n"
+    (shared / "proc/1/mounts").write_text(mounts)
+    assert files_of_nobody(shared) == 50 - 7, "one file system, seen twice"
+    (shared / "proc/1/exe").unlink()
+    (shared / "proc/1/exe").symlink_to(Path("/proc/self/exe").readlink())
+    assert files_of_nobody(shared) == 50, "all processes are ours"
+
+
+def test_on_a_machine_with_others_nameless_files_that_they_map_are_theirs(shared: Path) -> None:
+    """A desktop's windows."""
+    (shared / "proc/7").mkdir()
+    (shared / "proc/7/maps").write_text(
+        "7f00-7f01 rw-s 00000000 00:01 812                        /memfd:wayland-cursor (deleted)\n"
+        "7f01-7f02 rw-s 00000000 00:01 813                        /dev/zero (deleted)\n"
+        "7f02-7f03 rw-s 00000000 00:06 99                         /dev/accel/accel0\n"
+        "7f03-7f04 rw-p 00000000 00:00 0\n"
+    )
+    assert files_of_nobody(shared) == 50, "a thread of the kernel"
+    (shared / "proc/7/exe").symlink_to("/usr/bin/gnome-shell")
+    assert files_of_nobody(shared) == 50 - 2
+    (shared / "proc/1/maps").write_text((shared / "proc/7/maps").read_text())
+    assert files_of_nobody(shared) == 50 - 2, "the same ones"
+
+
+def test_nameless_files_of_this_machine_are_seen() -> None:
+    """systemd keeps its state in one while it reads its units again."""
+    held = os.memfd_create("state")
+    try:
+        assert os.fstat(held).st_ino in set(others.nameless())
+        with mmap.mmap(-1, 4096):
+            anonymous = re.search(r"(\d+) +/dev/zero \(deleted\)", Path("/proc/self/maps").read_text())
+            assert anonymous
+            assert int(anonymous[1]) in set(others.nameless())
+    finally:
+        os.close(held)
+
+
+def test_what_others_have_changed_meanwhile_is_read_again(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = iter([5, 6, 6])
+    monkeypatch.setitem(counters.OTHERS, counters.SHARED_FILES, lambda root: next(theirs))
+    assert files_of_nobody(shared) == 50 - 6
+
+
+def test_what_others_may_have_a_part_in_is_waited_for_longer(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = iter([9, 9, 9, 8])
+    monkeypatch.setattr(counters, "snapshot", lambda root: {counters.SHARED_FILES: next(readings)})
+    before = {counters.SHARED_FILES: 8}
+    assert counters.settled(before, f"{shared}/", seconds=0.0) == before
 
 
 def test_missing_files_leave_their_keys_out(tmp_path: Path) -> None:
