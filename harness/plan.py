@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 from harness.errors import UsageError
 from harness.job import Job, SeriesKnowledge
+from harness.model.alone import failures, wants_more_alone
 from harness.model.edit import Edits
-from harness.model.judge import LaneResults, failures, improvements, suspects, wants_more, wants_more_alone
+from harness.model.judge import LaneResults, improvements, suspects, wants_more
 from harness.model.result import Result
 from harness.model.series import Patch, Series
 from harness.model.session import Start

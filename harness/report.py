@@ -17,10 +17,11 @@ from harness.formats.records import fold, load_events
 from harness.host.data import data_folder
 from harness.host.store import key_of
 from harness.job import Job, command, read_known, read_toml
+from harness.model.alone import judge_alone
 from harness.model.blame import Culprit, Prefix, culprits, verdict
 from harness.model.changed import ChangedFile
 from harness.model.finding import Finding
-from harness.model.judge import LaneResults, judge, judge_alone
+from harness.model.judge import LaneResults, judge
 from harness.model.known import Hidden, KnownFailure, hide, mended
 from harness.model.measures import numbers
 from harness.model.memory import Held, held

@@ -14,8 +14,6 @@ Pure. The rules, per (variant, test), in this order:
 A worse result is repeated, up to ATTEMPTS times, in fresh guests on both lanes: base never and head at least CONFIRM
 times is confirmed; head only once is suspect (UNKNOWN); base too is flaky: reported, not hidden, not blamed.
 
-Without base the known failures are the control: what fails and is not known is asked again in the same way, on head.
-
 A better result changes no verdict, but somebody may be thanked for it: it is asked until it was seen CONFIRM times on
 both lanes. One answer to the contrary makes it flaky, one that is worse than base's suspect.
 """
@@ -256,10 +254,11 @@ def judge(base: LaneResults, head: LaneResults) -> Judgement:
             Comparison(c.id, Change.UNANSWERED, c.base, c.head, "head never got that far") if not c.head else c
             for c in comparisons
         ]
-    return _verdict(comparisons)
+    return verdict_of(comparisons)
 
 
-def _verdict(comparisons: Sequence[Comparison]) -> Judgement:
+def verdict_of(comparisons: Sequence[Comparison]) -> Judgement:
+    """The verdict on one variant, from what became of each test."""
     bad = [c for c in comparisons if c.change is Change.REGRESSED]
     unsure = [c for c in comparisons if c.change in (Change.SUSPECT, Change.UNANSWERED)]
     if bad:
@@ -271,48 +270,6 @@ def _verdict(comparisons: Sequence[Comparison]) -> Judgement:
     else:
         verdict, why = Verdict.GOOD, []
     return Judgement(verdict, tuple(f"{c.id}: {c.reason}" for c in why), tuple(comparisons))
-
-
-def _failed(result: Result) -> bool:
-    return RANK.get(result.outcome, 0) > 0
-
-
-def failures(head: LaneResults) -> list[str]:
-    """The tests whose first answer is a failure: what has to be asked again where there is no base."""
-    return [test for test, answers in head.by_id().items() if not answers[0].is_stage and _failed(answers[0])]
-
-
-def wants_more_alone(head: Sequence[Result]) -> bool:
-    """Whether a failure still has to be asked again where there is no base: until it was seen CONFIRM times."""
-    if len(head) >= ATTEMPTS or any(result.outcome is Outcome.ERROR for result in head):
-        return False
-    return sum(map(_failed, head)) < CONFIRM
-
-
-def judge_alone(head: LaneResults) -> Judgement:
-    """The verdict without a control lane: it rests on the known failures alone.
-
-    What is left after these were taken out and fails CONFIRM times is BAD; what fails once, an ERROR, or a test that
-    never ran, is UNKNOWN.
-    """
-    answers = head.by_id()
-    ids = dict.fromkeys([*answers, *sorted(head.planned)])
-    return _verdict([_alone(test, answers.get(test, ())) for test in ids])
-
-
-def _alone(test: str, head: Sequence[Result]) -> Comparison:
-    """What one test came to that nothing is compared with."""
-    first, failed = (head[0] if head else None), sum(map(_failed, head))
-    change, reason = Change.SAME, ""
-    if first is None or first.outcome is Outcome.ERROR:
-        change, reason = Change.UNANSWERED, "never ran" if first is None else "could not be asked"
-    elif _failed(first) and first.is_stage:
-        change, reason = Change.REGRESSED, f"{first.outcome}, and not a known failure"
-    elif _failed(first) and failed >= CONFIRM:
-        change, reason = Change.REGRESSED, f"{first.outcome}, and not a known failure: {failed} of {len(head)}"
-    elif _failed(first):
-        change, reason = Change.SUSPECT, f"{first.outcome}, but not confirmed: {failed} of {len(head)}"
-    return Comparison(test, change, (), tuple(head), reason)
 
 
 def overall(judgements: Mapping[str, Judgement] | Iterable[Judgement]) -> Verdict:

@@ -21,7 +21,8 @@ from harness.host.nights import Nights
 from harness.host.store import Store
 from harness.job import Job, write_job
 from harness.matrix import Matrix, jobs_of, read_matrix, title
-from harness.model.judge import LaneResults, judge_alone
+from harness.model.alone import judge_alone
+from harness.model.judge import LaneResults
 from harness.model.night import Answer, Came
 from harness.model.report import LaneReport, Report
 from harness.model.result import Outcome, Result

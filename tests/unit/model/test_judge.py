@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.model.alone import failures, judge_alone, wants_more_alone
 from harness.model.finding import Finding, Kind
 from harness.model.judge import (
     ATTEMPTS,
@@ -15,14 +16,11 @@ from harness.model.judge import (
     Judgement,
     LaneResults,
     Verdict,
-    failures,
     improvements,
     judge,
-    judge_alone,
     overall,
     suspects,
     wants_more,
-    wants_more_alone,
     worse,
 )
 from harness.model.result import Outcome, Result

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.model.alone import judge_alone
 from harness.model.blame import Culprit
 from harness.model.changed import ChangedFile, Line, Ran
 from harness.model.finding import Finding, Kind
 from harness.model.frame import Frame, Place
-from harness.model.judge import ATTEMPTS, Judgement, LaneResults, Verdict, judge, judge_alone
+from harness.model.judge import ATTEMPTS, Judgement, LaneResults, Verdict, judge
 from harness.model.measures import Number
 from harness.model.memory import Held
 from harness.model.proof import OwnLines
