@@ -293,8 +293,8 @@ class Misbehaviour:
         assert set(victims.values()) <= self.victim, f"said of the victim: {victims}\n{scene.log()}"
         assert all(any(part in test for test in others) for part in OTHERS), f"results are lost: {found}"
         assert set(others.values()) == {"PASS"}, f"invented: {others}\n{scene.log()}"
-        again = {(r["id"], r["outcome"]) for r in results if r["attempt"] > 1}
-        assert {outcome for _, outcome in again} <= {"PASS"}, f"nobody struck again: {again}\n{scene.log()}"
+        again = {r["id"]: r["outcome"] for r in results if r["attempt"] > 1 and r["outcome"] != "PASS"}
+        assert not again, f"nobody struck again: {again}\n{scene.log()}"
         kept = {test: found.get(test) for test in scene.answered}
         assert kept == {test: outcome.upper() for test, outcome in scene.answered.items()}, "what was known before"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from harness.guest.sysfs import entries, read, target
@@ -32,13 +32,14 @@ def living(root: str = "/") -> int:
 def shared_files(root: str = "/") -> int:
     """Files of shared memory that somebody can be seen to have: in a tmpfs of any mount namespace, or nameless and held
     by a process. A file that only a driver holds is not among them."""
-    return _in_tmpfs(root) + len(set(nameless(root)))
+    running = programs(root)
+    return _in_tmpfs(running) + len(set(nameless(running)))
 
 
-def _in_tmpfs(root: str) -> int:
+def _in_tmpfs(processes: Sequence[str]) -> int:
     """Each file there is one (Documentation/filesystems/tmpfs.rst, nr_inodes). systemd's units and udev's nodes are
     such; some services have a /tmp of their own."""
-    namespaces = {target(f"{process}/ns/mnt"): process for process in _programs(root)}
+    namespaces = {target(f"{process}/ns/mnt"): process for process in processes}
     used: dict[int, int] = {}
     for process in namespaces.values():
         for folder in _TMPFS.findall(read(f"{process}/mounts")):
@@ -48,9 +49,9 @@ def _in_tmpfs(root: str) -> int:
     return sum(used.values())
 
 
-def nameless(root: str = "/") -> Iterator[int]:
+def nameless(processes: Sequence[str]) -> Iterator[int]:
     """Files that processes hold or map, by number. systemd keeps its state in one whenever it reads its units again."""
-    for process in _programs(root):
+    for process in processes:
         for name in entries(f"{process}/fd"):
             with suppress(OSError):
                 if target(f"{process}/fd/{name}").startswith(_NAMELESS):
@@ -62,6 +63,6 @@ def _processes(root: str) -> list[str]:
     return [f"{root}proc/{name}" for name in entries(f"{root}proc") if name.isdigit()]
 
 
-def _programs(root: str) -> list[str]:
-    """Without the kernel's threads, which have no files, and are most of all."""
+def programs(root: str = "/") -> list[str]:
+    """Processes in proc(5) without the threads of the kernel, which have no files, and are most of all."""
     return [process for process in _processes(root) if target(f"{process}/exe")]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.model.judge import ATTEMPTS, CONFIRM, Change, Comparison, Judgement, LaneResults, verdict_of
+from harness.model.judge import CONFIRM, Change, Comparison, Judgement, LaneResults, exhausted, verdict_of
 from harness.model.result import RANK, Outcome, Result
 
 
@@ -24,9 +24,7 @@ def failures(head: LaneResults) -> list[str]:
 
 def wants_more_alone(head: Sequence[Result]) -> bool:
     """Whether a failure still has to be asked again where there is no base: until it was seen CONFIRM times."""
-    if len(head) >= ATTEMPTS or any(result.outcome is Outcome.ERROR for result in head):
-        return False
-    return sum(map(_failed, head)) < CONFIRM
+    return not exhausted(head) and sum(map(_failed, head)) < CONFIRM
 
 
 def judge_alone(head: LaneResults) -> Judgement:

@@ -154,6 +154,11 @@ def _answered(results: Sequence[Result]) -> int:
     return sum(result.outcome is not Outcome.ERROR for result in results)
 
 
+def exhausted(answers: Sequence[Result]) -> bool:
+    """Whether a test is not asked again on a lane, whatever it said."""
+    return len(answers) >= ATTEMPTS or any(result.outcome is Outcome.ERROR for result in answers)
+
+
 def wants_more(lane: str, base: Sequence[Result], head: Sequence[Result]) -> bool:
     """Whether a suspect, or an improvement, still has to be asked again on ``lane`` ("base" or "head").
 
@@ -161,7 +166,7 @@ def wants_more(lane: str, base: Sequence[Result], head: Sequence[Result]) -> boo
     improvement until both answered CONFIRM times, or one to the contrary.
     """
     answers = base if lane == "base" else head
-    if len(answers) >= ATTEMPTS or any(r.outcome is Outcome.ERROR for r in answers):
+    if exhausted(answers):
         return False
     if base and head and _better(base[0], head[0]):
         return len(answers) < CONFIRM and not _contradicted(base, head)
