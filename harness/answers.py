@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.formats.records import fold, load_events
+from harness.formats.events import load_events
+from harness.formats.records import fold
 from harness.host.data import data_folder
 from harness.host.store import Store, hash_tree, key_of
 from harness.host.vm import Machine

@@ -13,7 +13,7 @@ from typing import Any
 from harness.engines.make import BuildFailed
 from harness.engines.module import Modules
 from harness.errors import InfraError, PatchError, UsageError
-from harness.host.recorder import Recorder
+from harness.host.recorder import Recorder, RunRecords
 from harness.host.store import Store
 from harness.host.trees import complete, make_tree
 from harness.job import Job
@@ -24,8 +24,8 @@ from harness.plan import HEAD, Lane, Plan
 
 
 class Builds:
-    """The trees and drivers of one run, in its folder ``out``. ``records`` are the run's own, ``fact`` adds to its
-    report; ``making`` is told a lane, and the kernel that its driver is made for."""
+    """The trees and drivers of one run, in its folder ``out``. ``records`` are the run's own; ``making`` is told
+    a lane, and the kernel that its driver is made for."""
 
     def __init__(
         self,
@@ -33,8 +33,7 @@ class Builds:
         out: Path,
         store: Store,
         engine: Modules,
-        records: Recorder,
-        fact: Callable[[str, str], None],
+        records: RunRecords,
         making: Callable[[str, Kernel], None],
     ) -> None:
         self.job = job
@@ -42,7 +41,6 @@ class Builds:
         self.store = store
         self.engine = engine
         self.records = records
-        self.fact = fact
         self.making = making
         self.trees: dict[str, Tree] = {}
 
@@ -113,7 +111,7 @@ class Builds:
         (self.out / lane.name / "build.log").write_bytes(module.log.read_bytes())
         self.announce(lane, module, time.monotonic() - started)
         if module.how:
-            self.fact(f"{lane.name} built", module.how)
+            self.records.fact(f"{lane.name} built", module.how)
         return module
 
     def without(self, lane: Lane) -> tuple[Module | None, str]:

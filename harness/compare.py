@@ -10,7 +10,8 @@ from typing import Any
 
 from harness.errors import InfraError, UsageError
 from harness.formats import mailbox_trace
-from harness.formats.records import fold, load_events
+from harness.formats.events import load_events
+from harness.formats.records import fold
 from harness.job import Job, check, read_toml
 from harness.log import say
 from harness.model.told import Difference, Told, compare

@@ -20,7 +20,8 @@ from typing import Any
 from harness import kmemleak
 from harness.checks.suite import planned, run_suite
 from harness.errors import InfraError
-from harness.formats.records import KERNEL_LOG, fold, reported
+from harness.formats.events import reported
+from harness.formats.records import KERNEL_LOG, fold
 from harness.host.recorder import Recorder
 from harness.log import say, step
 from harness.model.judge import LaneResults

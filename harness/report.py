@@ -13,7 +13,8 @@ from typing import Any
 from harness.checks.coverage import FILE as COVERAGE
 from harness.errors import UsageError
 from harness.formats import changes, gcov, lines
-from harness.formats.records import fold, load_events
+from harness.formats.events import load_events
+from harness.formats.records import fold
 from harness.host.data import data_folder
 from harness.host.store import key_of
 from harness.job import Job, command, read_known, read_toml

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InfraError, UsageError
-from harness.formats.records import KERNEL_LOG, load_events
+from harness.formats.events import load_events
+from harness.formats.records import KERNEL_LOG
 from harness.host.store import Store
 from harness.job import Job, read_toml
 from harness.lane import Broken, LaneRun

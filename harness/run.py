@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Execute a job: the only file that knows the order of the stages.
 
-    fetch -> sources -> plan -> trees (stage/apply) -> modules (stage/build) -> cells (boot, probe, suite) -> repeat
-    -> for each culprit, the series without it
+    intake (series, sources, plan) -> trees (stage/apply) -> modules (stage/build) -> cells (boot, probe, suite)
+    -> repeat -> for each culprit, the series without it
 
 What happened is appended to the run's records; the report is derived from these at the end, whatever the end was.
 """
@@ -15,47 +15,31 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from harness import answers, evidence, score
 from harness.builds import Builds
 from harness.engines.module import Modules
-from harness.errors import HarnessError, InfraError
+from harness.errors import HarnessError
 from harness.holding import held, lent
 from harness.host.data import data_folder
-from harness.host.fetch import fetch
 from harness.host.leases import Lease
 from harness.host.payload import Payload
 from harness.host.pci import full_address
-from harness.host.recorder import Recorder
+from harness.host.recorder import RunRecords
 from harness.host.sandbox import Sandbox
-from harness.host.sources import resolve
 from harness.host.store import Store, key_of
-from harness.job import Job, SeriesKnowledge, claim
-from harness.knowledge import groups, knowledge_of, read_edits, series_knowledge
+from harness.intake import take_in
+from harness.job import Job, claim
 from harness.lab import Lab
 from harness.lane import LaneRun, Question
-from harness.log import say, step, warn
+from harness.log import say, warn
 from harness.machines import borrow, fragments
 from harness.model.blame import questions
 from harness.model.kernel import Kernel, Module
 from harness.model.report import Report
 from harness.model.series import Series
 from harness.model.session import Start
-from harness.plan import (
-    BASE,
-    HEAD,
-    PREFIX,
-    Cell,
-    Plan,
-    check_job,
-    confirmations,
-    doubts,
-    is_merged,
-    plan,
-    repetitions,
-    without,
-)
+from harness.plan import BASE, HEAD, PREFIX, Cell, Plan, check_job, confirmations, doubts, repetitions, without
 from harness.pool import run_cells
 from harness.report import RUN_RECORDS, derive, lane_results
 from harness.standby import Standby
@@ -74,10 +58,10 @@ class Run:
         self.store = store
         if claim(job, out, "run"):
             say(f"going on with the run in {out}")
-        self.records = Recorder(out / RUN_RECORDS)
+        self.records = RunRecords(out / RUN_RECORDS)
         self.sandbox = Sandbox.detect()
         engine = Modules(store, self.sandbox, data_folder("jobs") / "kconfig", fragments(job))
-        self.builds = Builds(job, out, store, engine, self.records, self.fact, self._stand_by)
+        self.builds = Builds(job, out, store, engine, self.records, self._stand_by)
         self.standby: Standby | None = None
         self.machine: SshLab | None = None
         self.lanes: dict[str, LaneRun] = {}
@@ -87,93 +71,30 @@ class Run:
         self.lease: Lease | None = None
         self._held = ExitStack()
 
-    def fact(self, name: str, text: str) -> None:
-        self.records.add({"event": "fact", "name": name, "text": text})
-
-    def note(self, text: str) -> None:
-        say(f"note: {text}")
-        self.records.add({"event": "note", "text": text})
-
     def execute(self) -> Report:
         """Do everything; the report also of a run in which a stage failed. Raises UsageError and InfraError when
         there is nothing to report on."""
         started = time.monotonic()
         confined = f"make runs in {self.sandbox.kind}" if self.sandbox.isolated else self.sandbox.reason
-        self.fact("begun", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-        self.fact("sandbox", confined)
+        self.records.fact("begun", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+        self.records.fact("sandbox", confined)
         if not self.sandbox.isolated:
             warn(confined)
         if self.job.lent:
             refuse(full_address(self.job.lent), self.job.profile)
-        self.todo = todo = self.plan()
+        todo = self.plan()
         with self._held:
             modules = self.builds.modules(todo)
             if {BASE, HEAD} & {lane.name for lane in todo.lanes} <= modules.keys():
                 self._cells(todo, modules)
-        alarms = score.FalseAlarms.load(self.store)
-        self.fact("planted bugs", score.quote(self.store))
-        self.fact("false alarms", str(alarms))
-        self.records.add({"event": "score", **score.figures(self.store), "bad": alarms.bad, "runs": alarms.runs})
-        self.fact("seconds", f"{time.monotonic() - started:.0f}")
+        score.tell(self.store, self.records)
+        self.records.fact("seconds", f"{time.monotonic() - started:.0f}")
         return derive(self.out)
 
     def plan(self) -> Plan:
         """Fetch, unpack, decide. Raises UsageError and InfraError."""
-        job = self.job
-        base_patches = fetch(job.base_patch).patches if job.base_patch else ()
-        known = series_knowledge(job.series)
-        self.series = series = self._series(known)
-        kernel = resolve(job.kernel, self.store)
-        base = resolve(job.base, self.store) if job.base else None
-        self.fact("kernel", f"{job.kernel}: {kernel.origin}")
-        if kernel.shipped:
-            self.note("a kernel as shipped: no KASAN, lockdep or kmemleak looks on, and no allocation is made to fail")
-        if base is not None:
-            self.fact("base", f"{job.base}: {base.origin}")
-        known = known or knowledge_of(series)
-        merged = is_merged(known, kernel.version) and not base_patches and base is None
-        if merged and known is not None:
-            self.note(
-                f"{known.title!r} was merged for Linux {known.merged_in}: "
-                f"{kernel.version} carries it, so it runs as it is"
-            )
-        elif series is None and job.series:
-            raise InfraError(
-                f"the series {job.series} could not be fetched",
-                hint="try again, or give it as an mbox",
-                transient=True,
-            )
-        edits = [read_edits(name) for name in job.edits]
-        if edits:
-            self.fact("edit", "; ".join(f"{edit.name}, on every lane: {edit.title}" for edit in edits))
-        todo = plan(job, kernel, base, series, base_patches, merged, groups(job.quick, job.suite), edits)
-        for note in todo.notes:
-            self.note(note)
-        return todo
-
-    def _series(self, known: SeriesKnowledge | None) -> Series | None:
-        """The series, and what is known about it. One that the kernel may carry already need not be reachable."""
-        if not self.job.series:
-            return None
-        try:
-            with step(f"fetch {self.job.series}"):
-                series = fetch(self.job.series)
-        except InfraError as error:
-            if known is None:
-                raise
-            self.note(f"not fetched: {error.message}")
-            self.records.add({"event": "series", "title": known.title, "trailers": []})
-            return None
-        self.records.add({"event": "series", **_about(series)})
-        revision = f"v{series.revision}, " if series.revision else ""
-        self.fact("series", f"{revision}{len(series.patches)} patch(es): {series.title}")
-        if series.attestation:
-            self.fact("attestation", series.attestation)
-        if series.newer_revision:
-            self.note(f"a newer revision is on the list: v{series.newer_revision}")
-        for note in series.notes:
-            self.note(note)
-        return series
+        self.series, self.todo = take_in(self.job, self.store, self.records)
+        return self.todo
 
     def _stand_by(self, lane: str, kernel: Kernel) -> None:
         """Let a guest come up while the first driver that is not there is made: the lane will want one. What is wrong
@@ -203,15 +124,15 @@ class Run:
         """Find out on what the guests run; a machine is ours from here to :meth:`close`."""
         if self.job.machine:
             self.lease = self._held.enter_context(held(self.job, str(self.out), self._machine_lost))
-            self.fact("target", f"{self.job.machine}, reached by ssh")
-            self.machine = borrow(self.job, self.out, self.lease, self.note)
+            self.records.fact("target", f"{self.job.machine}, reached by ssh")
+            self.machine = borrow(self.job, self.out, self.lease, self.records.note)
             return
         if self.job.lent:
             self.lease = self._held.enter_context(lent(self.job, str(self.out), self._machine_lost))
-            self.fact("target", f"this host's {full_address(self.job.lent)}, by vfio-pci")
+            self.records.fact("target", f"this host's {full_address(self.job.lent)}, by vfio-pci")
         self.lab = Lab.prepare(self.store)
-        self.fact("qemu", f"{self.lab.qemu.version}, {self.lab.qemu.origin}")
-        self.fact("accelerator", self.lab.accelerator.reason)
+        self.records.fact("qemu", f"{self.lab.qemu.version}, {self.lab.qemu.origin}")
+        self.records.fact("accelerator", self.lab.accelerator.reason)
 
     def _ask(self, modules: Mapping[str, Module], todo: Plan) -> bool:
         """The first answers of each lane. A driver that was asked before, in this run or an earlier one, is not asked
@@ -232,7 +153,7 @@ class Run:
         self._keep()
         for name, first in twins.items():
             why = f"bit for bit the driver of {first}"
-            self.note(f"{name}: {why}: not run")
+            self.records.note(f"{name}: {why}: not run")
             self.lanes[name].reuse(answers.kept(self.lanes[first].events, 1), why)
         return not broken & {BASE, HEAD}
 
@@ -241,7 +162,7 @@ class Run:
         lane only."""
         evidence.keep_difference(self.builds)
         if self.job.coverage and HEAD in modules:
-            evidence.sum_coverage(self.builds, modules[HEAD], self.lanes[HEAD].events, self.note)
+            evidence.sum_coverage(self.builds, modules[HEAD], self.lanes[HEAD].events, self.records.note)
         seen, _ = lane_results(self.out, self.job)
         for name, module in modules.items():
             lane = self.lanes[name].results() if name == HEAD else seen[name]
@@ -272,7 +193,7 @@ class Run:
             guests = self.lab.lending(module, job, str(self.out), self.lease.check)
         else:
             guests = self.lab.guests(module, job.variant, job.boot_seconds, self.store, self.standby)
-        self.lanes[name] = LaneRun(module, self.builds.folder(name), question, guests, self.note)
+        self.lanes[name] = LaneRun(module, self.builds.folder(name), question, guests, self.records.note)
         return self.lanes[name]
 
     def _key(self, module: Module) -> str:
@@ -291,7 +212,7 @@ class Run:
         if found is None:
             return False
         events, run = found
-        self.note(f"{name}: nothing that can change its answers has changed since {run}: not run again")
+        self.records.note(f"{name}: nothing that can change its answers has changed since {run}: not run again")
         lane.reuse(events, run)
         return True
 
@@ -311,7 +232,7 @@ class Run:
 
     def _machine_lost(self, why: str) -> None:
         """Touch it no more; what was not answered yet is missing, and says nothing about the patch."""
-        self.note(why)
+        self.records.note(why)
         self.stop()
 
     def close(self) -> None:
@@ -372,12 +293,6 @@ class Run:
             left = tuple(test for test in tests if len(answered.get(test, ())) >= attempt)
             if left:
                 self._run([Cell(lane, self.job.variant, attempt, left)])
-
-
-def _about(series: Series) -> dict[str, Any]:
-    """What reports tell of a series. The cover letter's id is not known where there is none: then the first patch's."""
-    first = next((patch.message_id for patch in series.patches if patch.message_id), None)
-    return {"title": series.title, "trailers": list(series.trailers), "message_id": series.message_id or first}
 
 
 def _first_of(keys: Mapping[str, str]) -> dict[str, str]:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.formats.events import load_events
 from harness.formats.mail import read_mail
-from harness.formats.records import load_events
 from harness.report import RUN_RECORDS, last
 
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 
 from harness.answers import suite_key
+from harness.host.recorder import RunRecords
 from harness.host.store import Store
 from harness.model.judge import Verdict
 from harness.model.planted import Fate, Score
@@ -42,6 +43,14 @@ def _write(store: Store, name: str, data: dict[str, object]) -> None:
     partial = store.root / f".{name}.{os.getpid()}"
     partial.write_text(json.dumps(data, indent=1))
     partial.replace(store.root / name)
+
+
+def tell(store: Store, records: RunRecords) -> None:
+    """Quote all that is kept in a run's records."""
+    alarms = FalseAlarms.load(store)
+    records.fact("planted bugs", quote(store))
+    records.fact("false alarms", str(alarms))
+    records.add({"event": "score", **figures(store), "bad": alarms.bad, "runs": alarms.runs})
 
 
 def catchers(store: Store) -> Counter[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InfraError
+from harness.log import say
 
 
 class Recorder:
@@ -65,3 +66,16 @@ class Recorder:
 
     def close(self) -> None:
         self._stream.close()
+
+
+class RunRecords(Recorder):
+    """The record file of a whole run, with what its report tells beside the answers."""
+
+    def fact(self, name: str, text: str) -> None:
+        """What the run was made with: a line of the report."""
+        self.add({"event": "fact", "name": name, "text": text})
+
+    def note(self, text: str) -> None:
+        """What a reader should know; said at once, too."""
+        say(f"note: {text}")
+        self.add({"event": "note", "text": text})

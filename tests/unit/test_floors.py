@@ -33,6 +33,7 @@ FLOORS = {
     "pool": 4,
     "answers": 4,
     "builds": 4,
+    "intake": 4,
     "evidence": 4,
     "knowledge": 4,
     "presubmit": 4,

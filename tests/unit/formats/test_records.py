@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.formats.records import KERNEL_LOG, fold, read_events, reported
+from harness.formats.events import read_events, reported
+from harness.formats.records import KERNEL_LOG, fold
 from harness.model.judge import LaneResults
 from harness.model.result import Outcome, Result
 
