@@ -93,7 +93,7 @@ class LaneRun:
         """Run a cell to its end: every test of it has reported, is lost, or could not be asked; then look what memory
         they lost, if that is asked. A guest is not replaced by a fresh one when ``enough`` is known."""
         self._answer(cell, enough)
-        if self.question.kmemleak:
+        if self.question.kmemleak and cell.look:
             kmemleak.look(cell, self.events, partial(self._look_at, cell), lambda: self._stopped, self.note)
 
     def _answer(self, cell: Cell, enough: Callable[[], bool]) -> None:

@@ -8,7 +8,7 @@ A lane is a tree: ``base`` is without the series, ``head`` with all of it, ``pat
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import UsageError
@@ -38,10 +38,15 @@ class Lane:
     edits: tuple[Edits, ...] = ()
 
 
+WORTH_A_GUEST = 8
+"""For fewer tests a second guest costs more than it gains: 3 s for a driver that is probed anew."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One run of (some of) the suite. ``tests`` None: all that ``select`` leaves. ``group``: the file whose tests these
-    are; empty: any. ``start``: from what its guests start, if not as the attempt says."""
+    are; empty: any. ``start``: from what its guests start, if not as the attempt says. ``look``: whether kmemleak does,
+    in a run that asks for it."""
 
     lane: str
     variant: Variant
@@ -49,6 +54,7 @@ class Cell:
     tests: tuple[str, ...] | None = None
     group: str = ""
     start: Start | None = None
+    look: bool = True
 
 
 @dataclass(frozen=True)
@@ -134,10 +140,48 @@ def longest_first(cells: Sequence[Cell], seconds: Mapping[str, float]) -> list[C
     return sorted(cells, key=lambda cell: -seconds.get(cell.group, float("inf")))
 
 
-def workers(asked: int, cores: int, free_mb: int, guest_mb: int, cells: int) -> int:
-    """How many guests run side by side: one for each core, as far as memory goes."""
-    fit = asked or min(cores, max(1, free_mb // guest_mb))
-    return max(1, min(fit, cells))
+def workers(asked: int, cores: int, free_mb: int, guest_mb: int) -> int:
+    """How many guests may run side by side: those asked for, or one for each core, as far as memory goes."""
+    return asked or max(1, min(cores, free_mb // guest_mb))
+
+
+def spread(cells: Sequence[Cell], guests: int) -> list[Cell]:
+    """Repetitions for as many guests as may run side by side: a cell of many tests is halved, by whole files, while a
+    guest would stand idle."""
+    spread = list(cells)
+    while len(spread) < guests:
+        largest = max(spread, key=_size, default=None)
+        halves = _halves(largest) if largest is not None and _size(largest) >= WORTH_A_GUEST else []
+        if len(halves) < 2 or largest is None:
+            break
+        spread.remove(largest)
+        spread += halves
+    return spread
+
+
+def looked_at(cells: Sequence[Cell], leaky: Collection[str]) -> list[Cell]:
+    """Repetitions in which kmemleak, which takes half a minute for a guest, looks only at tests that lost memory."""
+    parts = []
+    for cell in cells:
+        lost = tuple(test for test in cell.tests or () if test in leaky)
+        rest = tuple(test for test in cell.tests or () if test not in leaky)
+        parts += [replace(cell, tests=tests, look=look) for tests, look in ((lost, True), (rest, False)) if tests]
+    return parts
+
+
+def _size(cell: Cell) -> int:
+    return len(cell.tests or ())
+
+
+def _halves(cell: Cell) -> list[Cell]:
+    """A cell in two, the files with the most tests first, each to the smaller part."""
+    files: dict[str, list[str]] = {}
+    for test in cell.tests or ():
+        files.setdefault(test.partition("::")[0], []).append(test)
+    parts: tuple[list[str], list[str]] = ([], [])
+    for tests in sorted(files.values(), key=len, reverse=True):
+        min(parts, key=len).extend(tests)
+    return [replace(cell, tests=tuple(part)) for part in parts if part]
 
 
 def check_job(job: Job) -> None:

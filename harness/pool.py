@@ -18,6 +18,11 @@ from harness.plan import Cell, longest_first, workers
 Run = Callable[[Cell], None]
 
 
+def room(asked: int, profile: Profile) -> int:
+    """How many guests may run side by side here and now."""
+    return workers(asked, os.cpu_count() or 1, free_megabytes(), MEMORY_MB[profile])
+
+
 def run_cells(
     cells: Sequence[Cell],
     run: Run,
@@ -32,7 +37,7 @@ def run_cells(
     raised once all are at rest.
     """
     ordered = longest_first(cells, seconds)
-    count = workers(asked, os.cpu_count() or 1, free_megabytes(), MEMORY_MB[profile], len(ordered))
+    count = max(1, min(room(asked, profile), len(ordered)))
     broken: set[str] = set()
     lock = threading.Lock()
 

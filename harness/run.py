@@ -35,12 +35,27 @@ from harness.lane import LaneRun, Question
 from harness.log import say, warn
 from harness.machines import borrow, fragments
 from harness.model.blame import questions
+from harness.model.finding import Kind
+from harness.model.judge import LaneResults
 from harness.model.kernel import Kernel, Module
 from harness.model.report import Report
 from harness.model.series import Series
 from harness.model.session import Start
-from harness.plan import BASE, HEAD, PREFIX, Cell, Plan, check_job, confirmations, doubts, repetitions, without
-from harness.pool import run_cells
+from harness.plan import (
+    BASE,
+    HEAD,
+    PREFIX,
+    Cell,
+    Plan,
+    check_job,
+    confirmations,
+    doubts,
+    looked_at,
+    repetitions,
+    spread,
+    without,
+)
+from harness.pool import room, run_cells
 from harness.report import RUN_RECORDS, derive, lane_results
 from harness.standby import Standby
 from harness.starts import BOOT_DRIVER, Opener
@@ -265,7 +280,14 @@ class Run:
             tests = {test for cell in cells for test in cell.tests or ()}
             what = "have changed" if BASE in seen else "failed"
             say(f"{len(tests)} test(s) {what}: asking again in fresh guests, attempt {attempt}")
-            self._run(cells)
+            self._run(self._spread(cells, seen))
+
+    def _spread(self, cells: Sequence[Cell], seen: Mapping[str, LaneResults]) -> Sequence[Cell]:
+        """Where another guest costs little, none stands idle. kmemleak looks where it found something."""
+        if self.job.kmemleak:
+            answers = [result for lane in seen.values() for result in lane.results]
+            return looked_at(cells, {r.id for r in answers if any(f.kind is Kind.KMEMLEAK for f in r.findings)})
+        return spread(cells, room(self.job.workers, self.job.profile)) if self.job.start == "restored" else cells
 
     def _take_out(self, todo: Plan) -> None:
         """For each patch that broke what is still broken: are its tests well without it?"""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
@@ -12,13 +11,11 @@ from pathlib import Path
 
 from harness.engines.module import Modules
 from harness.host.data import data_folder
-from harness.host.memory import free_megabytes
 from harness.host.sandbox import Sandbox
 from harness.host.scratch import discard
 from harness.host.sources import resolve
 from harness.host.store import Store
 from harness.host.trees import make_tree
-from harness.host.vm import MEMORY_MB
 from harness.job import Job
 from harness.knowledge import read_edits
 from harness.lab import Lab
@@ -28,7 +25,8 @@ from harness.model.found import Answer, answer
 from harness.model.result import Outcome
 from harness.model.script import Script, write
 from harness.model.session import Start
-from harness.plan import HEAD, Cell, workers
+from harness.plan import HEAD, Cell
+from harness.pool import room
 from harness.report import known_failures
 
 TEST = "test_walk.py::test_walk"
@@ -53,8 +51,7 @@ class Walks:
         self._known = [k for k in known_failures() if k.covers(kernel.version, job.variant.name, date.today())]
         self._numbers = itertools.count(1)
         self.where = ", ".join([f"Linux {kernel.version}", job.variant.name, *(f"with {e.name}" for e in edits)])
-        memory = MEMORY_MB[job.profile]
-        self.side_by_side = workers(job.workers, os.cpu_count() or 1, free_megabytes(), memory, 1 << 10)
+        self.side_by_side = room(job.workers, job.profile)
         self._pool = ThreadPoolExecutor(self.side_by_side, thread_name_prefix="guest")
         for name, value in (("kernel", self.where), ("built", self._module.how or self._module.kernel.release)):
             say(f"{name}: {value}")

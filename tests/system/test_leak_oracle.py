@@ -37,7 +37,7 @@ PLANTED = {
         r"for (int i = 0; i < 16; i++) if (!__get_free_pages(GFP_KERNEL, 10)) break; \g<0>",
         "test_e02_wrong",
     ),
-    "mm": ("amdxdna_pci_drv.c", "amdxdna_client_cleanup", r"mmdrop\(client->mm\);", "", "test_l03"),
+    "mm": ("amdxdna_pci_drv.c", "amdxdna_client_cleanup", r"mmdrop\(client->mm\);", "", "test_l03 and nothing"),
     "fence": ("aie2_ctx.c", "aie2_job_release", r"dma_fence_put\(job->out_fence\);", ";", "test_e33"),
     "locked": (
         "amdxdna_ubuf.c",

@@ -445,6 +445,14 @@ def test_lost_memory_is_given_to_the_test_that_loses_it_alone(tmp_path: Path) ->
     assert lab.boots == before, "what is named is not asked again"
 
 
+def test_nobody_looks_for_lost_memory_where_it_is_not_asked(tmp_path: Path) -> None:
+    lab = Lab(lambda test: "leak")
+    run = lane(lab, tmp_path, kmemleak=True)
+    run.run(Cell("head", Variant(), look=False))
+    assert lab.boots == 1
+    assert not [r for r in run.results().results if r.findings]
+
+
 def test_lost_memory_that_nobody_loses_again_is_said_to_be_somebodys(tmp_path: Path) -> None:
     asked: list[str] = []
 

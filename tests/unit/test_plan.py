@@ -22,8 +22,10 @@ from harness.plan import (
     first_cells,
     is_merged,
     longest_first,
+    looked_at,
     plan,
     repetitions,
+    spread,
     version_key,
     workers,
 )
@@ -139,8 +141,48 @@ def test_the_longest_group_starts_first_and_an_unknown_one_before_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "cores", "free", "cells", "expected"),
-    [(0, 2, 20000, 9, 2), (0, 8, 5000, 9, 2), (0, 8, 100, 9, 1), (3, 1, 100, 9, 3), (0, 8, 50000, 2, 2)],
+    ("asked", "cores", "free", "expected"), [(0, 2, 20000, 2), (0, 8, 5000, 2), (0, 8, 100, 1), (3, 1, 100, 3)]
 )
-def test_as_many_guests_as_cores_and_memory_carry(asked: int, cores: int, free: int, cells: int, expected: int) -> None:
-    assert workers(asked, cores, free, 2200, cells) == expected
+def test_as_many_guests_as_cores_and_memory_carry(asked: int, cores: int, free: int, expected: int) -> None:
+    assert workers(asked, cores, free, 2200) == expected
+
+
+def cell_of(lane: str, **files: int) -> Cell:
+    return Cell(lane, Variant(), 3, tuple(f"{file}::test_{n}" for file, count in files.items() for n in range(count)))
+
+
+def test_a_large_repetition_is_spread_over_idle_guests_by_whole_files() -> None:
+    cell = cell_of("base", a=2, b=9, c=5, d=4)
+    halves = spread([cell], 2)
+    assert [sorted({test[0] for test in half.tests or ()}) for half in halves] == [["a", "b"], ["c", "d"]]
+    assert {(half.lane, half.attempt) for half in halves} == {("base", 3)}
+    assert sorted(test for half in halves for test in half.tests or ()) == sorted(cell.tests or ())
+
+
+def test_nothing_is_spread_that_would_not_gain() -> None:
+    both = [cell_of("base", a=20, b=20), cell_of("head", a=20, b=20)]
+    assert spread(both, 2) == both, "no guest stands idle"
+    for cell in (cell_of("head", a=4, b=3), cell_of("head", a=20), Cell("head", Variant())):
+        assert spread([cell], 4) == [cell], "few tests, one file, all tests"
+    assert spread([], 2) == []
+
+
+def test_kmemleak_looks_again_only_where_it_found_something() -> None:
+    cells = [cell_of("base", a=3), cell_of("head", a=1)]
+    parts = looked_at(cells, {"a::test_1"})
+    assert [(cell.lane, cell.tests, cell.look) for cell in parts] == [
+        ("base", ("a::test_1",), True),
+        ("base", ("a::test_0", "a::test_2"), False),
+        ("head", ("a::test_0",), False),
+    ]
+    assert all(cell.look for cell in looked_at(cells, {test for cell in cells for test in cell.tests or ()}))
+
+
+def test_lanes_share_what_is_idle() -> None:
+    spread_out = spread([cell_of("base", a=9, b=9, c=9, d=9), cell_of("head", a=1)], 4)
+    assert sorted((cell.lane, len(cell.tests or ())) for cell in spread_out) == [
+        ("base", 9),
+        ("base", 9),
+        ("base", 18),
+        ("head", 1),
+    ]
