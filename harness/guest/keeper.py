@@ -7,7 +7,8 @@ says {"have":N}, how many bytes of the agent's he has had, is told the same of h
 lacks. So a connection that was cut costs nothing but time.
 
 The keeper feeds the hardware watchdog, if HOME/watchdog names seconds: a machine that hangs, and one to which nobody
-comes back within LINGER seconds, resets itself into the kernel that it boots by default.
+comes back within LINGER seconds, resets itself into the kernel that it boots by default. SIGTERM to all that work in
+HOME makes them give way: the agent ends by it, and the keeper, when it has disarmed the watchdog.
 """
 
 from __future__ import annotations
@@ -179,6 +180,7 @@ def main(home: Path, linger: float, live: Callable[[int, Path], int], lock: Path
         ours.close()
         os._exit(live(its.detach(), home))
     its.close()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     finished = keeper.serve()
     if finished:
         keeper.watchdog.disarm()

@@ -88,6 +88,15 @@ class Boots:
             ways.leave(machine, command)
             return self._arrived(sent, folder)
 
+    def adopt(self, facts: Facts) -> None:
+        """A kernel under test that a run which is gone has left the machine in is ours from now on, as if we had booted
+        it. InfraError: it does not say what it runs, or nobody recorded its own kernel."""
+        host = self.machine.host()
+        if host.runs_ours:
+            self.known_good = know_good(self.machine, host)
+            self.watchdog = host.watchdog
+            self.booted = facts.boot_id
+
     def wake(self) -> Facts:
         """What the machine says now; one that does not answer may be on its way, and if it stays away has its power
         taken away for a moment. InfraError: nobody can, or that did not help. UsageError: host key or login."""

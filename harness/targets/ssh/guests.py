@@ -44,6 +44,8 @@ class SshLab:
         worn = facts.worn or facts.boot_id == self.spoiled
         if self.boots is not None and (facts.release != wanted.release or worn):
             facts = self.boots.into(wanted, folder)
+        elif self.boots is not None and facts.boot_id != self.boots.booted:
+            self.boots.adopt(facts)
         if wrong := unfit(facts, wanted.release):
             raise InfraError(f"{self.machine.name} {wrong[0]}", hint=wrong[1])
         return facts
@@ -56,17 +58,24 @@ class SshLab:
 
     def close(self) -> None:
         """The run is over."""
-        boots = self.boots
-        if boots is not None and boots.booted and not boots.rules.leave:
-            try:
-                self.machine.ended = False
-                boots.home()
-            except HarnessError as error:
-                self.machine.note(f"{self.machine.name} was left in a kernel under test: {error.message}")
+        if self.boots is not None and not self.boots.rules.leave:
+            self._home(self.boots)
         with suppress(HarnessError):
             self.upkeep.last()
         self.evidence.close()
         self.machine.end()
+
+    def _home(self, boots: Boots) -> None:
+        """Out of the kernel under test, also when no session was needed since an earlier run had all answers."""
+        self.machine.ended = False
+        if not boots.booted:
+            with suppress(HarnessError):
+                boots.adopt(self.machine.ask())
+        try:
+            if boots.booted:
+                boots.home()
+        except HarnessError as error:
+            self.machine.note(f"{self.machine.name} was left in a kernel under test: {error.message}")
 
 
 class SshGuests:

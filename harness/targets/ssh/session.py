@@ -34,6 +34,9 @@ START_SECONDS = 60.0
 HELLO_SECONDS = 60.0
 UNLOAD_SECONDS = 60.0
 CLEAN_SECONDS = 30.0
+GIVE_WAY_SECONDS = 10
+LOCK = "/run/xdna-harness.lock"
+"""Held as long as anybody of ours lives there (harness/guest/keeper.py)."""
 LINGER_SECONDS = 600.0
 """How long the agent waits for a connection that was lost, before it ends itself and what it started."""
 PING_SECONDS = 15.0
@@ -57,6 +60,8 @@ for p in /proc/[0-9]*; do case "$(readlink "$p/cwd")" in HOME|HOME/*) %s;; esac;
 """Do something to every process that works below HOME: the agent, its suite, and what tests started."""
 STUCK = OURS % 'for t in "$p"/task/*; do grep -q "^State:.D" "$t/status" && { cat "$t/comm" "$t/stack"; }; done'
 CLEAN = OURS % 'kill -9 "${p#/proc/}"' + "rm -rf HOME"
+GIVE_WAY = OURS % 'kill "${p#/proc/}"' + f"flock -w {GIVE_WAY_SECONDS} {LOCK} true\n" + CLEAN
+"""First as its keeper wants it, who then disarms the watchdog: one that nobody feeds would bite the next run."""
 GENERATION = (
     "from pathlib import Path; from harness.guest.variant import generation; "
     "print(generation(Path('/sys/class/accel/accel0/device')))"
@@ -108,7 +113,7 @@ class SshSession:
             if holder is None or holder[1] == "busy" or not holder[2]:
                 break
             say(f"{self.machine.name}: the agent of a run that is gone gives way")
-            self._root(CLEAN.replace("HOME", holder[2]))
+            self._root(GIVE_WAY.replace("HOME", holder[2]))
         if holder is not None:
             raise InfraError(f"{self.machine.name}: another run has this machine", hint="wait for its end")
         raise InfraError(f"{self.machine.name}: the agent does not start: {said.strip()[-300:]}")

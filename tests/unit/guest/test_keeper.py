@@ -15,16 +15,21 @@ from pathlib import Path
 
 import pytest
 
+from harness.guest import keeper
 from harness.guest.outbox import Outbox
 from harness.guest.watchdog import Watchdog
 from harness.host.port import PortClosed
 from harness.host.resumed import Resumed
+from harness.targets.ssh import session
 
 ROOT = Path(__file__).parents[3]
 KEEPER = """
 import os, sys, time
 from pathlib import Path
-from harness.guest.keeper import main
+from harness.guest import keeper
+from harness.guest.watchdog import Watchdog
+
+keeper.Watchdog = lambda order: Watchdog(order, Path(sys.argv[1]).with_name("device"))
 
 def live(fd, home):
     os.chdir(home)
@@ -36,7 +41,7 @@ def live(fd, home):
             piece = piece[os.write(fd, piece):]
     return 0
 
-sys.exit(main(Path(sys.argv[1]), float(sys.argv[2]), live, Path(sys.argv[3])))
+sys.exit(keeper.main(Path(sys.argv[1]), float(sys.argv[2]), live, Path(sys.argv[3])))
 """
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 
@@ -83,8 +88,10 @@ class Kept:
         self.notes: list[str] = []
 
     def start(self, linger: float = 30.0, home: Path | None = None) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-c", KEEPER, str(home or self.home), str(linger), str(self.lock)]
-        return subprocess.run(argv, env=ENV, capture_output=True, text=True, timeout=30, check=False)
+        home = home or self.home
+        argv = [sys.executable, "-c", KEEPER, str(home), str(linger), str(self.lock)]
+        there = home if home.is_dir() else None
+        return subprocess.run(argv, env=ENV, cwd=there, capture_output=True, text=True, timeout=30, check=False)
 
     def dial(self) -> Relay:
         self.relays.append(Relay(self.home))
@@ -180,6 +187,22 @@ def test_nobody_comes_back(kept: Kept) -> None:
     kept.start(linger=1.0)
     wait_for(lambda: "nobody came back within 1 s" in (kept.home / "agent.log").read_text())
     wait_for(lambda: not working_in(kept.home))
+
+
+def test_a_run_that_is_gone_gives_way_and_takes_the_watchdog_along(kept: Kept) -> None:
+    """An armed one that nobody feeds would bite whoever comes next."""
+    device = kept.home.with_name("device")
+    device.touch()
+    (kept.home / "watchdog").write_text("60")
+    kept.start()
+    script = session.GIVE_WAY.replace("HOME", str(kept.home)).replace(session.LOCK, str(kept.lock))
+    subprocess.run(["sh", "-c", script], timeout=30, check=False)
+    assert device.read_bytes() == b"V"
+    assert not working_in(kept.home)
+    assert not kept.home.exists()
+    kept.home.mkdir()
+    assert kept.start().stdout == "ready\n"
+    assert str(keeper.LOCK) == session.LOCK
 
 
 def test_the_outbox_gives_what_is_missing() -> None:

@@ -6,18 +6,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from harness.errors import InfraError
 from harness.formats.machine_facts import Facts
+from harness.host.payload import Payload
 from harness.model.kernel import Kernel, Profile
 from harness.model.lab_host import LabHost
 from harness.model.session import SessionLost
 from harness.targets.ssh import boots, ways
 from harness.targets.ssh.boots import Boots, Rules
 from harness.targets.ssh.evidence import Evidence
+from harness.targets.ssh.guests import SshLab
 from harness.targets.ssh.kernels import There
 from harness.targets.ssh.machine import Machine
 
@@ -74,6 +77,9 @@ class Played:
 
     def host(self) -> LabHost:
         return replace(HOST, release=self.ask().release, watchdog=self.watchdog)
+
+    def end(self) -> None:
+        self.ended = True
 
     def python(self, name: str, *words: str) -> tuple[int, str]:
         self.armed = (name, *words)
@@ -165,6 +171,32 @@ def test_a_kernel_under_test_boots_no_other(tmp_path: Path) -> None:
     machine = Played(facts("7.3.4-xdna-0b", "1"), facts(OWN, "2"), facts(OURS, "3"))
     assert boots_of(machine).into(KERNEL, tmp_path).boot_id == "3"
     assert machine.left == ["systemctl reboot || reboot", "kexec"]
+
+
+def lab_of(machine: Played) -> SshLab:
+    real = cast(Machine, machine)
+    lab = SshLab(real, Evidence(real), boots_of(machine))
+    lab.upkeep = cast(Any, SimpleNamespace(first=lambda: None, last=lambda: None))
+    return lab
+
+
+def test_a_kernel_that_a_killed_run_left_is_ours_until_the_machine_is_home_again(tmp_path: Path) -> None:
+    machine = Played(facts(OURS, "1"), facts(OWN, "2"))
+    machine.watchdog = "i6300esb"
+    lab = lab_of(machine)
+    payload = cast(Payload, SimpleNamespace(module=SimpleNamespace(kernel=KERNEL)))
+    assert lab.ready(payload, tmp_path).boot_id == "1"
+    assert lab.boots is not None
+    assert (lab.boots.booted, lab.boots.watchdog) == ("1", "i6300esb"), "who goes on must feed it"
+    lab.close()
+    assert machine.left == ["systemctl reboot || reboot"]
+
+
+@pytest.mark.parametrize(("runs", "left"), [(OURS, ["systemctl reboot || reboot"]), (OWN, [])])
+def test_also_when_no_session_was_needed(runs: str, left: list[str]) -> None:
+    machine = Played(facts(runs, "1"), facts(OWN, "2"))
+    lab_of(machine).close()
+    assert machine.left == left
 
 
 def test_home_by_whatever_it_takes() -> None:
