@@ -90,10 +90,10 @@ class Boots:
 
     def adopt(self, facts: Facts) -> None:
         """A kernel under test that a run which is gone has left the machine in is ours from now on, as if we had booted
-        it. InfraError: it does not say what it runs, or nobody recorded its own kernel."""
+        it. One that no run has booted stays. InfraError: the machine does not say what it runs."""
         host = self.machine.host()
-        if host.runs_ours:
-            self.known_good = know_good(self.machine, host)
+        if host.runs_ours and host.known_good:
+            self.known_good = host.known_good
             self.watchdog = host.watchdog
             self.booted = facts.boot_id
 

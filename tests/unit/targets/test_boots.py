@@ -192,9 +192,14 @@ def test_a_kernel_that_a_killed_run_left_is_ours_until_the_machine_is_home_again
     assert machine.left == ["systemctl reboot || reboot"]
 
 
-@pytest.mark.parametrize(("runs", "left"), [(OURS, ["systemctl reboot || reboot"]), (OWN, [])])
-def test_also_when_no_session_was_needed(runs: str, left: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("runs", "known", "left"), [(OURS, OWN, ["systemctl reboot || reboot"]), (OWN, OWN, []), (OURS, "", [])]
+)
+def test_also_when_no_session_was_needed_but_only_where_a_run_has_booted_it(
+    runs: str, known: str, left: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine = Played(facts(runs, "1"), facts(OWN, "2"))
+    monkeypatch.setattr(machine, "host", lambda: replace(HOST, release=runs, known_good=known))
     lab_of(machine).close()
     assert machine.left == left
 
