@@ -258,7 +258,7 @@ def test_a_cut_connection_costs_nothing(harness: Harness, machine: LabMachine, t
 
 def test_a_machine_that_stays_away_is_no_verdict(harness: Harness, machine: LabMachine, tmp_path: Path) -> None:
     """The last one here: nobody starts sshd again."""
-    ran = run_and_kill(harness, machine, tmp_path, "^sshd", "--boot-seconds", "60")
+    ran = run_and_kill(harness, machine, tmp_path, "^sshd", "--boot-seconds", "30")
     assert ran.status == 3, ran
     assert ran.report["verdict"] == "UNKNOWN"
     assert "did not come back within 120 s" in ran.stdout
