@@ -31,15 +31,20 @@ class Evidence:
     def __init__(self, machine: Machine, console: Console | None = None) -> None:
         self.machine = machine
         self.console = console
-        self._old: frozenset[str] = frozenset()
+        self._old: frozenset[str] | None = None
+        """None: nobody has looked, and so nothing is known to be ours."""
         self._dump = ""
         """Where the machine keeps the memory of the kernel under test that crashed last."""
 
     def mark(self) -> None:
-        """What is there now is not ours. InfraError leaves the old mark."""
+        """What is there now, or was said, is not ours."""
+        self.mark_files()
+        self.mark_console()
+
+    def mark_files(self) -> None:
+        """What is there now is not ours. A machine that does not answer leaves the old mark."""
         with suppress(InfraError):
             self._old = frozenset(self._names())
-        self.mark_console()
 
     def mark_console(self) -> None:
         if self.console is not None:
@@ -47,8 +52,10 @@ class Evidence:
 
     def collect(self, folder: Path) -> str:
         """What came since the mark: kept in ``folder``/crash, removed from pstore, which is small and would be full
-        after a few crashes; returned as text of the crash. The machine must answer."""
+        after a few crashes; returned as text of the crash. Nothing without a mark. The machine must answer."""
         files: Mapping[str, bytes] = {}
+        if self._old is None:
+            return ""
         with suppress(InfraError):
             new = [name for name in self._names() if name not in self._old][:MOST_FILES]
             files = self.machine.fetch(" ".join(map(_quoted, new))) if new else {}
@@ -65,7 +72,7 @@ class Evidence:
     def _keep_last(self, new: Sequence[str]) -> None:
         """Each has up to all of the machine's memory. Whoever wants to look into one wants the last."""
         for dump in new:
-            if self._dump:
+            if self._dump and self._dump != dump:
                 self.machine.root(f"rm -rf -- {_quoted(self._dump)}", 60.0)
             self._dump = dump
 

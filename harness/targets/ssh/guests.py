@@ -44,8 +44,10 @@ class SshLab:
         worn = facts.worn or facts.boot_id == self.spoiled
         if self.boots is not None and (facts.release != wanted.release or worn):
             facts = self.boots.into(wanted, folder)
-        elif self.boots is not None and facts.boot_id != self.boots.booted:
-            self.boots.adopt(facts)
+        else:
+            if self.boots is not None and facts.boot_id != self.boots.booted:
+                self.boots.adopt(facts)
+            self.evidence.mark_files()
         if wrong := unfit(facts, wanted.release):
             raise InfraError(f"{self.machine.name} {wrong[0]}", hint=wrong[1])
         return facts
