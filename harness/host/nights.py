@@ -164,11 +164,17 @@ class Nights:
         return {test: Answer(said) for test, said in rows}
 
     def before(self, run: NightRun) -> dict[str, Answer] | None:
-        """The same of the last time that this job was asked before; None: never."""
-        row = self._db.execute(
-            "SELECT max(id) FROM runs WHERE entry = ? AND state = 'done' AND id < ?", (run.entry, run.id)
-        ).fetchone()
-        return None if row[0] is None else self.answers(row[0])
+        """The same of the last time that each test of this job could be asked before; None: the job never was."""
+        earlier = "FROM runs WHERE entry = ? AND state = 'done' AND id < ?"
+        about = (run.entry, run.id)
+        if self._db.execute(f"SELECT 1 {earlier} LIMIT 1", about).fetchone() is None:
+            return None
+        rows = self._db.execute(  # of the columns beside max() SQLite takes those of the row that has it
+            f"SELECT test, answer, max(run) FROM results WHERE run IN (SELECT id {earlier}) AND answer != ?"
+            " GROUP BY test",
+            (*about, Answer.ERROR),
+        )
+        return {test: Answer(said) for test, said, _ in rows}
 
     def points(self, nights: int) -> list[Point]:
         """Every answer of the last so many nights, oldest first."""

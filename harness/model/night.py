@@ -120,8 +120,8 @@ class News:
 
 
 def news(before: Mapping[str, Answer] | None, now: Mapping[str, Answer]) -> News:
-    """``before``: None when there was no last time; then every failure is new. A test that could not be asked then or
-    now is no news."""
+    """``before``: what each test came to the last time that it could be asked; None when there was no last time: then
+    every failure is new. A test that cannot be asked now is no news."""
     old = before or {}
     bad = sorted(test for test, said in now.items() if said in BAD)
     return News(

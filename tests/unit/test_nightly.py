@@ -304,3 +304,17 @@ def test_the_page_escapes_what_comes_from_outside(lab: Lab, tmp_path: Path, whol
     assert html.count('class="cell o-fail"') == len(hostile) + 1, "one is the legend's"
     said = lines.text(trends(hostile), 9, whole)
     assert "\x1b" not in said
+
+
+def test_what_could_not_be_asked_last_night_is_compared_with_the_night_before(lab: Lab, tmp_path: Path) -> None:
+    lab.says = {("npu4", B): Outcome.FAIL}
+    tonight(lab, tmp_path)
+    lab.says = {("npu4", B): Outcome.ERROR}
+    tonight(lab, tmp_path)
+    lab.says = {("npu4", "stage/boot"): Outcome.ERROR}
+    tonight(lab, tmp_path)
+    lab.says = {("npu4", B): Outcome.FAIL}
+    came = tonight(lab, tmp_path)
+    assert (came.exit_status, [told.news.worse for told in came.runs]) == (0, [(), (), ()])
+    lab.says = {}
+    assert [test for told in tonight(lab, tmp_path).runs for test in told.news.fixed] == [B]
