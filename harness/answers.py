@@ -26,9 +26,9 @@ from harness.model.judge import ATTEMPTS
 from harness.model.kernel import Module, Profile
 from harness.model.result import Outcome
 
-RECIPE = 2
+RECIPE = 3
 """Count up when events mean something else, or the agent or the lane asks in another way."""
-KEPT = ("boot", "suite-start", "test-start", "test-end", "lost", "suite-end")
+KEPT = ("boot", "suite-start", "test-start", "test-end", "lost", "fault", "suite-end")
 STAGES = ("stage/boot", "stage/probe")
 
 

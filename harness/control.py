@@ -84,7 +84,7 @@ class Control:
         if not self.lane.events and not self.job.fresh and (found := answers.find(self.store, self.key)):
             say(f"nothing that can change the answers without a bug has changed since {found[1]}")
             self.lane.reuse(*found)
-        if any(event.get("event") == "reused" for event in self.lane.events):
+        if self.lane.reused:
             return
         broken = self.run(first_cells(self.job, "base", groups(self.job.quick)))
         answers.remember(self.store, self.job.profile, self.lane.events)

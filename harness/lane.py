@@ -19,9 +19,10 @@ from typing import Any
 
 from harness import kmemleak
 from harness.checks.suite import planned, run_suite
-from harness.errors import InfraError
+from harness.errors import InfraError, UsageError
 from harness.formats.events import reported
 from harness.formats.records import KERNEL_LOG, fold
+from harness.formats.splat import find_splats
 from harness.host.recorder import Recorder
 from harness.log import say, step
 from harness.model.judge import LaneResults
@@ -96,28 +97,38 @@ class LaneRun:
         if self.question.kmemleak and cell.look:
             kmemleak.look(cell, self.events, partial(self._look_at, cell), lambda: self._stopped, self.note)
 
+    def answered(self, cells: Sequence[Cell]) -> bool:
+        """Whether kmemleak has looked at all these cells, if it is asked."""
+        return not self.question.kmemleak or not any(kmemleak.left(cell, self.events) for cell in cells)
+
     def _answer(self, cell: Cell, enough: Callable[[], bool]) -> None:
-        failed_boots = 0
+        failed: Counter[bool] = Counter()
         errors: Counter[str] = Counter()
+        died: Lost | None = None
         while True:
-            if self._stopped:
-                raise Broken
             left = self._left(cell, {test for test, times in errors.items() if times >= ASKINGS})
             if left is not None and not left:
                 return
+            if self._stopped:
+                self.records.add({"event": "stopped"})
+                raise Broken
             new: list[Mapping[str, Any]] = []
             try:
                 lost = self._boot_and_run(cell, left, new)
+                if lost is not None and not any(e.get("event") in ("test-end", "lost") for e in new):
+                    raise NotUp("suite" if lost.ours else "probe", lost)  # base has an answer to compare it with
             except NotRestored as problem:
                 self.starts.give_way(problem.start, problem.error)
                 continue
             except NotUp as problem:
-                failed_boots += 1
-                if failed_boots >= BOOT_TRIES:
-                    self._give_up(problem)
-                    raise Broken from None
-                say(f"{problem.lost.evidence.splitlines()[0]}: trying once more in a fresh guest")
+                if enough():
+                    return
+                self._count(problem, failed)
+                died = died if problem.lost.ours else problem.lost
                 continue
+            failed.clear()
+            self._tell(cell, died)
+            died = None
             doubted = {str(e["id"]): e for e in new if e.get("event") in ("lost", "fault") and _is_error(e)}
             errors.update(doubted.keys())
             again = [test for test in self._left(cell, set()) or () if test in doubted and errors[test] < ASKINGS]
@@ -125,13 +136,27 @@ class LaneRun:
                 return
             for test in again:
                 self.note(f"{cell.lane}: {test} is asked once more: {_why(doubted[test])}")
-            if lost is not None and not any(e.get("event") in ("test-end", "lost") for e in new):
-                failed_boots += 1
-                if failed_boots >= BOOT_TRIES:
-                    self._give_up(NotUp("suite", lost))
-                    raise Broken
-            else:
-                failed_boots = 0
+
+    def _count(self, problem: NotUp, failed: Counter[bool]) -> None:
+        """Count a guest that did not get to its tests, by whether that was our fault: a stumble of the lab takes no try
+        away from the kernel. Raises Broken after the last one."""
+        failed[problem.lost.ours] += 1
+        if failed[problem.lost.ours] >= BOOT_TRIES:
+            self._give_up(problem)
+            raise Broken from None
+        say(f"{problem.lost.evidence.splitlines()[0]}: trying once more in a fresh guest")
+
+    def _tell(self, cell: Cell, died: Lost | None) -> None:
+        """Of a kernel that died before its first test, and came up when it was tried once more. What it said is the
+        kernel log's, which can be asked again; one that said nothing may have been the lab's."""
+        if died is None:
+            return
+        evidence = f"{died.evidence}\nanother guest came up"
+        if not find_splats(died.console):
+            self.note(f"{cell.lane}: {died.evidence.splitlines()[0]}; another guest came up")
+            return
+        place = {"event": "lost", "attempt": cell.attempt, "id": KERNEL_LOG}
+        self.records.add({**place, "outcome": "LOST", "evidence": evidence, "console": died.console})
 
     def _left(self, cell: Cell, unaskable: set[str]) -> tuple[str, ...] | None:
         """The tests still to be asked; None when only the guest can tell."""
@@ -156,8 +181,8 @@ class LaneRun:
             return Start.DRIVER
         return Start.COLD if KERNEL_LOG in (cell.tests or ()) else Start.KERNEL
 
-    def _look_at(self, cell: Cell, tests: Sequence[str], new: list[Mapping[str, Any]]) -> Lost | None:
-        return self._boot_and_run(cell, tuple(tests), new, naming=True)
+    def _look_at(self, cell: Cell, tests: Sequence[str]) -> Lost | None:
+        return self._boot_and_run(cell, tuple(tests), [], naming=True)
 
     def _boot_and_run(
         self, cell: Cell, left: tuple[str, ...] | None, new: list[Mapping[str, Any]], naming: bool = False
@@ -165,7 +190,7 @@ class LaneRun:
         """One guest. ``new`` receives the events of its tests. ``naming``: only to see which of them lose memory."""
         start = self.starts.prepare(self._start_of(cell))
         about = {"attempt": cell.attempt, "group": cell.group, "start": start.value}
-        number = self.records.add_boot({**about, "naming": True} if naming else about)
+        number = self.records.add_boot({**about, "naming": True, "tests": list(left or ())} if naming else about)
         tests = None if left is None else tuple(test for test in left if test != KERNEL_LOG)
         question = self.question
         request = SuiteRequest(
@@ -208,11 +233,29 @@ class LaneRun:
             say(f"guest lost: {lost.evidence.splitlines()[0]}")
         return lost
 
+    def claim(self) -> None:
+        """Make these records those of this driver. UsageError: they are another's, whose answers would be its own."""
+        mine = {"kernel": self.module.kernel.key, "module": self.module.key, "digest": self.module.digest}
+        before = next((e for e in self.events if e.get("event") == "driver"), None)
+        if before is None:
+            self.records.add({"event": "driver", **mine})
+        elif before["module"] != mine["module"] and [before[k] for k in ("kernel", "digest")] != [
+            mine[k] for k in ("kernel", "digest")
+        ]:
+            raise UsageError(
+                f"{self.folder} has answers of another driver: its sources have changed since then",
+                hint="name another --out",
+            )
+
+    @property
+    def reused(self) -> bool:
+        """Whether its answers were taken over."""
+        return any(event.get("event") == "reused" for event in self.events)
+
     def reuse(self, events: Sequence[Mapping[str, Any]], run: str) -> None:
-        """Take over the answers of an earlier run of the same driver on the same variant."""
-        self.records.add({"event": "reused", "run": run})
-        for event in events:
-            self.records.add(event)
+        """Take over the answers of an earlier run of the same driver on the same variant: all of them, or none."""
+        if not self.reused:
+            self.records.add_all([{"event": "reused", "run": run}, *events])
 
     def results(self) -> LaneResults:
         """What the lane has answered so far."""

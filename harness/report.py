@@ -50,8 +50,12 @@ def visible(
     return LaneResults(tuple(h.result for h in hidden), results.planned, results.broken), reasons
 
 
-def derive(run: Path) -> Report:
-    """The report of the run in folder ``run``. Raises UsageError if it is no run or its records are damaged."""
+UNFINISHED = "the run is not over: what is missing was not asked yet, and says nothing"
+
+
+def derive(run: Path, over: bool = False) -> Report:
+    """The report of the run in folder ``run``. ``over``: all that it was to ask so far has been asked, also if it has
+    not said so. Raises UsageError if it is no run or its records are damaged."""
     if not (run / "job.toml").exists():
         raise UsageError(f"{run} is not a run: it has no job.toml", hint="name the folder that 'run' printed")
     job = read_toml(run / "job.toml", Job)
@@ -62,6 +66,9 @@ def derive(run: Path) -> Report:
         raise UsageError(
             f"the records of {run} are damaged: {error}", hint="run it again with another --out"
         ) from error
+    over = over or _is_over(events)
+    if not over:
+        results = {name: replace(lane, broken=True) for name, lane in results.items()}
     base, head = results.get(BASE), results.get(HEAD, LaneResults())
     judgement = judge(base, head) if base is not None else judge_alone(head)
     series = prefixes(job, events, results)
@@ -80,7 +87,7 @@ def derive(run: Path) -> Report:
         lanes=lanes,
         variant=job.variant.name,
         facts={str(e["name"]): str(e["text"]) for e in events if e.get("event") == "fact"},
-        notes=tuple(dict.fromkeys(str(e["text"]) for e in events if e.get("event") == "note")),
+        notes=_notes(events, over),
         trailers=tuple(map(str, about.get("trailers", ()))),
         culprits=found,
         patches=_patches(job, events, results),
@@ -96,6 +103,17 @@ def derive(run: Path) -> Report:
         score=Rate(int(score.get("caught", 0)), int(score.get("counted", 0))),
         false_alarms=Rate(int(score.get("bad", 0)), int(score.get("runs", 0))),
     )
+
+
+def _is_over(events: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the last process that worked on it got to its end, which it says last."""
+    facts = [str(event["name"]) for event in events if event.get("event") == "fact"]
+    return "seconds" in facts[len(facts) - facts[::-1].index("begun") :] if "begun" in facts else True
+
+
+def _notes(events: Iterable[Mapping[str, Any]], over: bool) -> tuple[str, ...]:
+    said = [str(event["text"]) for event in events if event.get("event") == "note"]
+    return tuple(dict.fromkeys(said if over else [UNFINISHED, *said]))
 
 
 def _key(run: Path, events: Iterable[Mapping[str, Any]]) -> str:

@@ -191,10 +191,13 @@ class Run:
         for name, key in self.keys.items():
             if self.lanes[name].module.counters is not None:
                 continue  # a driver that counts is always asked anew
+            if self.todo is None or not self.lanes[name].answered([c for c in self.todo.cells if c.lane == name]):
+                continue
             answers.keep(self.store, key, self.lanes[name].events, self.out, self.job.fresh)
 
     def open_lane(self, name: str, module: Module) -> LaneRun:
-        """Where a lane's questions are asked; it is closed by who asks."""
+        """Where a lane's questions are asked; it is closed by who asks. UsageError: an earlier run of this folder asked
+        another driver."""
         job = self.job
         start = Start.DRIVER if job.start == "restored" else Start.COLD
         question = Question(job.suite, job.select, job.test_seconds, job.quick, start, job.kmemleak)
@@ -209,6 +212,7 @@ class Run:
         else:
             guests = self.lab.guests(module, job.variant, job.boot_seconds, self.store, self.standby)
         self.lanes[name] = LaneRun(module, self.builds.folder(name), question, guests, self.records.note)
+        self.lanes[name].claim()
         return self.lanes[name]
 
     def _key(self, module: Module) -> str:
@@ -221,8 +225,8 @@ class Run:
     def _reuse(self, name: str, key: str) -> bool:
         """Take over what an earlier run answered, unless this run has begun to ask by itself or is told to."""
         lane = self.lanes[name]
-        if self.job.fresh or lane.module.counters or any(e.get("event") in ("boot", "reused") for e in lane.events):
-            return any(e.get("event") == "reused" for e in lane.events)
+        if self.job.fresh or lane.module.counters or lane.reused or any(e.get("event") == "boot" for e in lane.events):
+            return lane.reused
         found = answers.find(self.store, key)
         if found is None:
             return False
@@ -294,7 +298,7 @@ class Run:
         if not self.job.per_patch:
             return
         blamed: dict[int, list[str]] = {}
-        for culprit in derive(self.out).culprits:
+        for culprit in derive(self.out, over=True).culprits:
             if culprit.still and len(culprit.introduced) == 1 and culprit.total > 1:
                 blamed.setdefault(culprit.introduced[0], []).append(culprit.test)
         head = todo.lane(HEAD)

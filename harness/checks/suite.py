@@ -23,8 +23,9 @@ def planned(events: Sequence[Mapping[str, Any]], attempt: int, group: str = "") 
 def run_suite(session: Session, request: SuiteRequest, add: Add) -> Lost | None:
     """Run the suite to its end, or until the target is lost; returns why it was lost.
 
-    A test that was running then is recorded as "lost": LOST when the kernel is at fault, ERROR when we are. When we are
-    at fault just after a test reported, that test is in doubt: a "fault" event.
+    A test that was running then is recorded as "lost": LOST when the kernel is at fault, ERROR when we are. A kernel
+    that dies just after a test reported takes that test along, as its messages would have; when we are at fault then,
+    the test is in doubt: a "fault" event.
     """
     running = last = ""
     try:
@@ -35,9 +36,9 @@ def run_suite(session: Session, request: SuiteRequest, add: Add) -> Lost | None:
                 running = ""
             add(event)
     except SessionLost as lost:
-        if running:
-            add(lost_event(lost.lost, running, request))
-        elif last and lost.lost.ours:
+        if running or (last and not lost.lost.ours):
+            add(lost_event(lost.lost, running or last, request))
+        elif last:
             place = {"boot": request.boot, "attempt": request.attempt, "id": last}
             add({"event": "fault", "what": lost.lost.evidence, **place})
         return lost.lost
@@ -45,7 +46,7 @@ def run_suite(session: Session, request: SuiteRequest, add: Add) -> Lost | None:
 
 
 def lost_event(lost: Lost, test: str, request: SuiteRequest) -> dict[str, Any]:
-    """The record of a test that was announced and never reported."""
+    """The record of a test that was announced and never reported, or behind which the kernel died."""
     return {
         "event": "lost",
         "boot": request.boot,

@@ -6,7 +6,7 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
 
     stage        id, outcome, evidence, seconds, console            apply, build, boot, probe
     boot         boot, attempt, group, start                        a guest is started for a group of tests ("": all);
-                 naming: its tests have answered, and only run again to see which of them lose memory
+                 naming: its tests (those in tests) have answered, and only run again to see which of them lose memory
     suite-start  boot, attempt, tests, kmsg                         the guest's own list of test ids; gcov: see test-end
     test-start   boot, attempt, id, kmsg, outside (counters)        the test is LOST from here on until it reports
     test-end     boot, attempt, id, outcome, phase, text, duration, kmsg, counters, outside, measures;
@@ -18,8 +18,11 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
                  calls: [name, 0 or -errno], and mailbox: lines of the driver's trace points, or deaf: why there are
                  none, if the run is traced
     lost         boot, attempt, id, outcome (LOST|ERROR), evidence, console   written by the host
+                 in which the kernel died, or behind which; boot/kernel-log: before a guest's first test
     fault        boot, attempt, what                                the emulation, not the kernel, went wrong
+    stopped                                                         we ended the lane before it had all its answers
     suite-end    boot, attempt, status, text, kmsg; unreferenced, since: what kmemleak found, and from which jiffies on
+    driver       kernel, module, digest                             whose answers these are
     reused       run                                                what follows was answered in an earlier run
 
 Guests run side by side: their events are told apart by ``boot``.
@@ -72,8 +75,11 @@ def reported(events: Iterable[Event], attempt: int) -> set[str]:
     """The tests that need not be asked again in this attempt: they reported, or the host called them lost, and nobody
     doubted that since. One during which the kernel complained is not asked until it no longer does."""
     done: set[str] = set()
+    naming: set[object] = set()  # who runs there has reported
     for event in events:
-        if event.get("attempt") != attempt:
+        if event.get("event") == "boot" and event.get("naming"):
+            naming.add(event["boot"])
+        if event.get("attempt") != attempt or event.get("boot") in naming:
             continue
         kind, test = event.get("event"), str(event.get("id", ""))
         if kind == "fault":

@@ -22,6 +22,7 @@ KERNEL_LOG = "boot/kernel-log"
 """Pseudo test: what the kernel said before the first test began."""
 
 SUITE = "stage/suite"
+STOPPED = ("stopped", 0)
 NO_TESTS = 5
 """pytest's exit status when it collected nothing."""
 
@@ -53,6 +54,12 @@ class _Fold:
         self.last = len(self.results) - 1
         self.open = None
 
+    def lose(self, result: Result) -> None:
+        """The kernel died in a test or behind it: what that one had said, or says in another guest, counts no more."""
+        same = [r for r in self.results if (r.id, r.attempt) == (result.id, result.attempt)]
+        self.results[:] = [r for r in self.results if r not in same]
+        self.add(_with_findings(result, [finding for r in same for finding in r.findings]))
+
     def fail(self, result: Result) -> None:
         """Keep an ERROR that cut the lane short."""
         self.add(result)
@@ -64,10 +71,14 @@ class _Fold:
             self.results[self.last] = _with_findings(self.results[self.last], findings)
 
     def blame(self, test: tuple[str, int], findings: Sequence[Finding]) -> None:
-        """Give findings to a test (id and attempt) that has reported; without one, to the test that ran last."""
-        places = [i for i, r in enumerate(self.results) if (r.id, r.attempt) == test]
-        for place in places[-1:]:
+        """Give findings to a test (id and attempt) that has reported."""
+        place = self.place(test)
+        if place is not None:
             self.results[place] = _with_findings(self.results[place], findings)
+
+    def place(self, test: tuple[str, int]) -> int | None:
+        """Of its latest answer."""
+        return next((i for i, r in reversed(list(enumerate(self.results))) if (r.id, r.attempt) == test), None)
 
     def cut(self) -> None:
         """The harness itself stopped while a test ran."""
@@ -127,8 +138,14 @@ def _stage(state: _Fold, event: Event) -> None:
     state.last = None
 
 
+def _stopped(state: _Fold, event: Event) -> None:
+    """We ended the lane before its last answer; it may be taken up again."""
+    state.unasked.add(STOPPED)
+
+
 def _boot(state: _Fold, event: Event) -> None:
     state.cut()
+    state.unasked.discard(STOPPED)
     state.last = None
     state.ran = []
     state.naming = bool(event.get("naming"))
@@ -178,7 +195,8 @@ def _test_end(state: _Fold, event: Event) -> None:
     after = {**(counters.get("after") or {}), **(event.get("outside") or {})}
     found = leaks(before, after) if outcome is not Outcome.ERROR else []
     if state.naming:  # it has its answer; a splat counts all the same
-        state.blame((result.id, result.attempt), [*findings, *found])
+        state.blame(state.ran[-1], [*findings, *found])
+        state.last = state.place(state.ran[-1])
         return
     state.add(_with_findings(result, [*findings, *found]))
 
@@ -196,12 +214,16 @@ def _lost(state: _Fold, event: Event) -> None:
         findings=tuple(find_splats(str(event.get("console", "")))),
         boot=int(event.get("boot", 0)),
     )
-    keep = state.fail if result.outcome is Outcome.ERROR else state.add
-    keep(result)
+    if result.outcome is not Outcome.ERROR:
+        state.lose(result)
+    elif not state.naming:  # it has its answer
+        state.fail(result)
 
 
 def _fault(state: _Fold, event: Event) -> None:
     """The emulation was at fault while this test ran: nobody knows what the kernel would have done."""
+    if state.naming:
+        return
     what = f"the emulated NPU is at fault, not the kernel: {event.get('what', '')}"
     test, attempt = str(event.get("id") or ""), int(event["attempt"])
     for index, result in enumerate(state.results):
@@ -247,6 +269,7 @@ def _lost_memory(state: _Fold, event: Event) -> None:
 _HANDLERS = {
     "stage": _stage,
     "boot": _boot,
+    "stopped": _stopped,
     "suite-start": _suite_start,
     "test-start": _test_start,
     "test-end": _test_end,

@@ -209,7 +209,7 @@ class Events:
 
     def _lost_memory(self) -> dict[str, Any]:
         """What kmemleak found, if it was to look: ``unreferenced``, and since when it counts, in jiffies."""
-        if not self.order.kmemleak or not self.armed.get("kmemleak"):
+        if not self.order.kmemleak or not (self.armed or detectors.armed()).get("kmemleak"):
             return {}
         return {"unreferenced": kmemleak.unreferenced(), "since": self.began}
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,22 @@ class Recorder:
             except OSError as error:
                 raise InfraError(f"cannot write {self.path}: {error.strerror}", hint="free some disk space") from error
             self.events.append(event)
+
+    def add_all(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Write these events, or none of them, whatever happens meanwhile."""
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        with self._lock:
+            try:
+                lines = "".join(json.dumps(event) + "\n" for event in events)
+                partial.write_bytes(self.path.read_bytes() + lines.encode())
+                with partial.open("rb") as stream:
+                    os.fsync(stream.fileno())
+                partial.replace(self.path)
+                self._stream.close()
+                self._stream = self.path.open("a")
+            except OSError as error:
+                raise InfraError(f"cannot write {self.path}: {error.strerror}", hint="free some disk space") from error
+            self.events.extend(events)
 
     def add_boot(self, event: Mapping[str, Any]) -> int:
         """Write a "boot" event with the next free number, and return that."""

@@ -144,3 +144,18 @@ def test_a_damaged_diff_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "series.diff").write_text("what?\n")
     with pytest.raises(UsageError, match=r"series\.diff is damaged"):
         reports.derive(tmp_path)
+
+
+def test_what_is_missing_from_a_run_that_is_not_over_is_no_regression(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = report(tmp_path, monkeypatch, base={A: "pass", B: "pass"}, head={A: "pass"})
+    assert found.judgement.verdict is Verdict.BAD
+    begun = {"event": "fact", "name": "begun", "text": "today"}
+    over = {"event": "fact", "name": "seconds", "text": "9"}
+    for more, verdict in (([begun], Verdict.UNKNOWN), ([over], Verdict.BAD), ([begun], Verdict.UNKNOWN)):
+        with (tmp_path / "run.jsonl").open("a") as stream:
+            stream.writelines(json.dumps(event) + "\n" for event in more)
+        found = reports.derive(tmp_path)
+        assert found.judgement.verdict is verdict
+        assert (reports.UNFINISHED in found.notes) is (verdict is Verdict.UNKNOWN)
