@@ -12,8 +12,9 @@ import re
 from dataclasses import dataclass
 
 _HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
-_INDEX = re.compile(rb"index ([0-9a-f]{4,64})\.\.([0-9a-f]{4,64})(?: (\d{6}))?$")
-_MODE = re.compile(rb"(?:old mode|new mode|new file mode|deleted file mode) (\d{6})$")
+_INDEX = re.compile(rb"index ([0-9a-f]{4,64})\.\.([0-9a-f]{4,64})(?: (.*))?$")
+_MODE = re.compile(rb"(?:old mode|new mode|new file mode|deleted file mode) (.*)$")
+_OCTAL = re.compile(rb"\s*[+-]?[0-7]+(?=\s|$)")
 _RENAME = re.compile(rb"(?:rename|copy) (from|to) (.+)$")
 _ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 
@@ -34,7 +35,8 @@ class Hunk:
 class FileDiff:
     """One file of a diff. ``old`` is None for a new file, ``new`` for a deleted one; paths have lost
     their first component (``a/``, ``b/``). Blob ids are as written, often abbreviated, None without an
-    ``index`` line; all zeros stand for "no file". ``line`` is where the file begins in the diff, from 1."""
+    ``index`` line; all zeros stand for "no file". ``modes`` have six octal digits, however they are written. ``line``
+    is where the file begins in the diff, from 1."""
 
     line: int
     old: str | None = None
@@ -108,6 +110,12 @@ def _halves(rest: bytes) -> tuple[bytes, bytes] | None:
     return None
 
 
+def _modes(text: bytes) -> tuple[str, ...]:
+    """The mode that git takes from the rest of a line: by strtoul(), so of any length, and with text behind it."""
+    match = _OCTAL.match(text)
+    return (f"{int(match.group(), 8) & 0o177777:06o}",) if match else ()
+
+
 class _Reader:
     def __init__(self, lines: list[bytes]) -> None:
         self.lines = lines
@@ -156,10 +164,9 @@ class _Reader:
         """One extended header line; False where they end."""
         if match := _INDEX.match(line):
             file.old_blob, file.new_blob = match.group(1).decode(), match.group(2).decode()
-            if match.group(3):
-                file.modes += (match.group(3).decode(),)
+            file.modes += _modes(match.group(3) or b"")
         elif match := _MODE.match(line):
-            file.modes += (match.group(1).decode(),)
+            file.modes += _modes(match.group(1))
             if line.startswith(b"new file"):
                 file.old = None
             elif line.startswith(b"deleted"):

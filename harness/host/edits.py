@@ -29,11 +29,19 @@ def make(tree: Path, edits: Edits) -> frozenset[str]:
     return frozenset(after)
 
 
+def is_plain(folder: Path, name: str) -> bool:
+    """Whether this is a file below the folder, with no link or way up in its path."""
+    parts = Path(name).parts
+    if not parts or parts[0] == "/" or ".." in parts:
+        return False
+    places = [folder.joinpath(*parts[: end + 1]) for end in range(len(parts))]
+    return not any(place.is_symlink() for place in places) and places[-1].is_file()
+
+
 def _texts(tree: Path, edits: Edits) -> Mapping[str, str]:
     texts: dict[str, str] = {}
     for edit in edits.edits:
-        path = tree / edit.file
-        if edit.file not in texts and (path.is_symlink() or not path.is_file()):
+        if edit.file not in texts and not is_plain(tree, edit.file):
             raise DoesNotFit(f"there is no file {edit.file}")
-        texts[edit.file] = edit.applied(texts.get(edit.file) or path.read_text())
+        texts[edit.file] = edit.applied(texts.get(edit.file) or (tree / edit.file).read_text())
     return texts

@@ -33,7 +33,7 @@ _DAMAGED = "ask for the mail to be sent again, or take the series from the archi
 
 def apply(tree: Path, patch: Patch, position: str) -> frozenset[str]:
     """Apply one patch to a folder and return the paths that it touched: added, deleted and both names of a
-    rename too. All of it is applied or nothing.
+    rename too. All of it is applied or nothing; a tree in which it left a link is of no use to anybody.
 
     ``position`` begins the messages: "patch 2 of 5". :class:`PatchError`: the patch is damaged or reaches for
     what is none of its business. :class:`UsageError`: it was made for another base than ``tree``.
@@ -46,6 +46,7 @@ def apply(tree: Path, patch: Patch, position: str) -> frozenset[str]:
     done = _apply(tree, diff)
     if done.status != 0:
         raise _refusal(tree, files, done.stderr, who)
+    _refuse_links(tree, names, who)
     return frozenset(names)
 
 
@@ -191,6 +192,13 @@ def _refuse_hostile(files: list[FileDiff], names: Iterable[str], who: str) -> No
     for file in files:
         if any(mode in _LINK_MODES for mode in file.modes):
             raise PatchError(f"{who} makes or changes a link or submodule: {one_line(file.name)}", hint=_HOSTILE)
+
+
+def _refuse_links(tree: Path, names: Iterable[str], who: str) -> None:
+    """Whatever a patch says of modes: what it wrote is no link. One that is there needs no mode to be changed."""
+    for name in sorted(names):
+        if (tree / name).is_symlink():
+            raise PatchError(f"{who} makes or changes a link or submodule: {one_line(name)}", hint=_HOSTILE)
 
 
 def _refusal(tree: Path, files: list[FileDiff], stderr: str, who: str) -> PatchError | UsageError | InfraError:

@@ -125,28 +125,19 @@ def _changed_alone(tree: Path, source: Source, layers: Sequence[Patch], edits: S
     is not enough, since a file comes, goes or is no plain one; or it does not fit, which all the files say better."""
     try:
         names = {name for layer in layers for name in git.named(layer)} | {e.file for each in edits for e in each.edits}
-        if not all(_is_plain(source.path, name) for name in names):
+        if not all(editing.is_plain(source.path, name) for name in names):
             return None
         for name in names:
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             os.link(source.path / name, tree / name)
         touched = _change(tree, layers, edits)
-        if touched <= names and all(_is_plain(tree, name) for name in names):
+        if touched <= names and all(editing.is_plain(tree, name) for name in names):
             return touched
     except (HarnessError, OSError):
         pass
     if tree.exists():
         proc.run(["rm", "-rf", "--", tree], what="removing half a tree", timeout=COPY_SECONDS)
     return None
-
-
-def _is_plain(folder: Path, name: str) -> bool:
-    """Whether this is a file below the folder, with no link or way up in its path."""
-    parts = Path(name).parts
-    if not parts or parts[0] == "/" or ".." in parts:
-        return False
-    places = [folder.joinpath(*parts[: end + 1]) for end in range(len(parts))]
-    return not any(place.is_symlink() for place in places) and places[-1].is_file()
 
 
 def _link(source: Path, tree: Path) -> None:

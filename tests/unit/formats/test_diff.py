@@ -83,6 +83,26 @@ def test_renames_deletions_and_modes() -> None:
     assert run.modes == ("100644", "100755")
 
 
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        (b"100644", ("100644",)),
+        (b"0120000", ("120000",)),
+        (b" 120000", ("120000",)),
+        (b"120000 and more", ("120000",)),
+        (b"4000000000120000", ("120000",)),
+        (b"-37777777777777760000", ("020000",)),
+        (b"120000x", ()),
+        (b"link", ()),
+    ],
+)
+def test_a_mode_is_what_git_takes_it_for(text: bytes, mode: tuple[str, ...]) -> None:
+    (file,) = read_diff(b"diff --git a/d b/d\nnew file mode %s\nindex 0000000..1234567\n" % text)
+    assert (file.old, file.modes, file.new_blob) == (None, mode, "1234567")
+    (same,) = read_diff(b"diff --git a/d b/d\nindex 1111111..1234567 %s\n" % text)
+    assert (same.modes, same.new_blob) == (mode, "1234567")
+
+
 def test_a_binary_patch_names_its_file() -> None:
     diff = b"diff --git a/fw.bin b/fw.bin\nindex 1111111..2222222\nGIT binary patch\n"
     (file,) = read_diff(diff + b"literal 1\nIcmZPo000310RR91\n\n")

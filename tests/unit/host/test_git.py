@@ -252,6 +252,9 @@ def new_file(path: str, mode: str = "100644", body: str = "evil") -> bytes:
         (new_file(".git/hooks/post-checkout"), "touches a .git folder"),
         (new_file("drv/.GIT/config"), "touches a .git folder"),
         (new_file("drv/link", "120000", "/etc"), "link or submodule"),
+        (new_file("drv/link", "0120000", "/etc"), "link or submodule"),
+        (new_file("drv/link", " 120000 and more", "/etc"), "link or submodule"),
+        (new_file("drv/link", "4000000000120000", "/etc"), "link or submodule"),
         (new_file("drv/sub", "160000", "Subproject commit " + "1" * 40), "link or submodule"),
         (b"diff --git a/f b/f\nsimilarity index 100%\nrename from drv/a.c\nrename to ../a.c\n", "outside"),
         (new_file("drv/x").replace(b"b/drv/x", b'"b/../\\170"'), "outside the source tree"),
@@ -282,6 +285,16 @@ def test_a_link_that_the_patch_itself_could_make_is_refused_before_anything_is_w
     with pytest.raises(PatchError, match="link"):
         git.apply(tree, patch(new_file("drv/l", "120000", "..") + new_file("drv/l/evil")), "patch 1 of 1")
     assert not (tree / "drv/l").is_symlink()
+
+
+def test_a_link_of_the_tree_is_not_led_elsewhere(upstream: Upstream) -> None:
+    """Such a change has no mode in it: git takes the link's own."""
+    tree = upstream.tree()
+    (tree / "drv/l").symlink_to("a.c")
+    led = b"\\ No newline at end of file\n"
+    diff = b"diff --git a/drv/l b/drv/l\n--- a/drv/l\n+++ b/drv/l\n@@ -1 +1 @@\n-a.c\n" + led + b"+/etc/passwd\n" + led
+    with pytest.raises(PatchError, match="link"):
+        git.apply(tree, patch(diff), "patch 1 of 1")
 
 
 def test_control_characters_of_a_subject_do_not_reach_the_message(upstream: Upstream) -> None:

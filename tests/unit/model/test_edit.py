@@ -86,6 +86,17 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         editing.make(tmp_path, planted())
 
 
+def test_a_file_behind_a_link_is_none_of_the_tree(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "a.c").write_text(SOURCE)
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "d").symlink_to(tmp_path / "outside")
+    edits = Edits("behind", "a title", (Edit("d/a.c", "first", r"lock\(thing\)", "x"),))
+    with pytest.raises(UsageError, match=r"no file d/a\.c"):
+        editing.make(tmp_path / "tree", edits)
+    assert (tmp_path / "outside" / "a.c").read_text() == SOURCE
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [("replace", "(", "not a regular expression"), ("file", "../x.c", "below the kernel's top")],
