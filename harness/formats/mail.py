@@ -215,19 +215,22 @@ def _text(message: Message, name: str) -> str:
     value = message.get(name)
     if value is None:
         return ""
-    parts = []
     try:
-        decoded = decode_header(value)
+        text = "".join(_decoded(part, charset) for part, charset in decode_header(value))
     except (HeaderParseError, ValueError):
-        decoded = [(str(value), None)]
-    for part, charset in decoded:
-        if isinstance(part, bytes):
-            try:
-                part = part.decode(charset or "utf-8", "replace")
-            except LookupError:
-                part = part.decode("utf-8", "replace")
-        parts.append(part)
-    return " ".join("".join(parts).encode("utf-8", "replace").decode("utf-8").split())
+        text = str(value)
+    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+
+
+def _decoded(data: bytes | str, charset: str | None) -> str:
+    """Bytes as text, by the charset that a mail names: a stranger's word, and some codecs refuse what they are told to
+    replace (idna, punycode, undefined)."""
+    if isinstance(data, str):
+        return data
+    try:
+        return data.decode(charset or "utf-8", "replace")
+    except (LookupError, ValueError):
+        return data.decode("utf-8", "replace")
 
 
 def _body(message: Message) -> str:
@@ -239,10 +242,7 @@ def _body(message: Message) -> str:
         payload = part.get_payload(decode=True)
         if not isinstance(payload, bytes):
             continue
-        try:
-            texts.append(payload.decode(part.get_content_charset() or "utf-8", "replace"))
-        except LookupError:
-            texts.append(payload.decode("utf-8", "replace"))
+        texts.append(_decoded(payload, part.get_content_charset()))
     return "\n".join(texts).replace("\r\n", "\n")
 
 

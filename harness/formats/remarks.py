@@ -54,4 +54,7 @@ def _state(mail: Mail, trailers: Sequence[str], back: bool, now: Collection[str]
 
 
 def _address(author: str) -> str:
-    return parseaddr(author)[1].lower() or author.lower()
+    try:
+        return parseaddr(author)[1].lower() or author.lower()
+    except RecursionError:  # brackets in brackets, a thousand times: a stranger wrote it
+        return author.lower()

@@ -188,3 +188,15 @@ def test_what_begins_like_a_mail() -> None:
 
 def test_split_of_something_that_is_no_mbox() -> None:
     assert split_mbox(b"words\n") == [b"words\n"]
+
+
+@pytest.mark.parametrize("charset", ["idna", "undefined", "punycode", "a\0b", "no-such", "hex", "rot13"])
+@pytest.mark.parametrize("name", ["Subject", "From", "Message-ID", "References", "In-Reply-To"])
+def test_a_charset_that_decodes_nothing_spoils_no_mail(charset: str, name: str) -> None:
+    raw = f"X: y\n{name}: =?{charset}?q?=ffone?=\n\n{BODY}".encode()
+    assert read_mail(raw, "test").body == BODY
+
+
+@pytest.mark.parametrize("charset", ["idna", "undefined", "punycode", "no-such", "hex"])
+def test_a_body_in_such_a_charset_is_read_as_far_as_it_goes(charset: str) -> None:
+    assert "diff --git" in mail(more=f"Content-Type: text/plain; charset={charset}\n").body

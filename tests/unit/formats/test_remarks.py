@@ -51,3 +51,9 @@ def test_a_trailer_in_the_answer_is_taken() -> None:
 
 def test_an_answer_to_something_else_is_not_ours() -> None:
     assert state(mail("z", "Bob", "Re: other", "> x\n\nNo.\n", "other")) == []
+
+
+def test_an_author_that_nobody_can_parse_is_an_author() -> None:
+    odd = mail("q", "(" * 3000, "Re: [PATCH] x: a", "Why?\n", "p")
+    (found,) = remarks([PATCH, odd], [PATCH], (), "v2")
+    assert found.author.startswith("((")
