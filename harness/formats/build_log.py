@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 SOURCE_PREFIXES = ("/src/", "./")
+MAX_LINE = 2048
+"""Of a longer line the beginning is read: patterns may take the square of what they are shown."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class BuildWarning:
 _ERRORS = (
     ("gcc", re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+):(?:\d+:)? (?:fatal )?error: (?P<text>.+)")),
     ("as", re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+): Error: (?P<text>.+)")),
-    ("kconfig", re.compile(r"(?P<file>[^\s:]*Kconfig[^\s:/]*):(?P<line>\d+):(?:warning: )?\s*(?P<text>.+)")),
+    ("kconfig", re.compile(r"(?P<file>(?>[^\s:]*Kconfig)[^\s:/]*):(?P<line>\d+):(?:warning: )?\s*(?P<text>.+)")),
     ("make", re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+): \*\*\* (?P<text>.+?)(?:  Stop\.)?")),
     (
         "ld",
@@ -64,7 +66,7 @@ _MACHINE = (
         re.compile(r"virtual memory exhausted|out of memory|memory exhausted|Cannot allocate memory"),
         "no memory",
     ),
-    (re.compile(r"fork: .*Resource temporarily unavailable|: Cannot fork\b"), "too many processes"),
+    (re.compile(r"^(?>.*?fork: ).*Resource temporarily unavailable|: Cannot fork\b"), "too many processes"),
     (re.compile(r"(?:signal terminated program|Killed|Terminated)\b"), "a process was killed"),
 )
 _UNCLEAN = re.compile(r"\*\*\* The source tree is not clean")
@@ -143,7 +145,7 @@ def steps(log: str) -> tuple[int, str]:
 
 
 def _lines(log: str) -> Iterator[str]:
-    return (line.rstrip("\r") for line in log.split("\n"))
+    return (line[:MAX_LINE].rstrip("\r") for line in log.split("\n"))
 
 
 def _relative(file: str | None) -> str:

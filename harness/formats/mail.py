@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.errors import HeaderParseError, MessageError
 from email.header import decode_header
@@ -20,11 +21,14 @@ from harness.errors import UsageError
 
 MAX_HEADERS = 256 * 1024
 MAX_MAIL = 32 * 1024 * 1024
+MAX_DECODED = 4096
+"""Longer headers stay as they are: decode_header() takes the square of their length. No subject is a page long."""
 
 _HEADER = re.compile(rb"(?:>?From |[!-9;-~]+:)")
-_FROM_LINE = re.compile(rb"From \S.*\b\d{1,2}:\d\d(?::\d\d)?\b.*\b\d{4}\s*$")
-_ESCAPED = re.compile(rb"^>(>*From \S.*\b\d{1,2}:\d\d(?::\d\d)?\b.*\b\d{4}[ \t\r]*)$", re.MULTILINE)
-_ESCAPABLE = re.compile(rb"^(>*From \S.*\b\d{1,2}:\d\d(?::\d\d)?\b.*\b\d{4}[ \t\r]*)$", re.MULTILINE)
+_FROM = re.compile(rb">*From \S")
+_FROM_LINE = re.compile(rb"^>*From \S.*$", re.MULTILINE)
+_TIME = re.compile(rb"\b\d{1,2}:\d\d\b")
+_YEAR = re.compile(rb"\b\d{4}$")
 _DIFF = re.compile(r"^(?:diff --git \S|--- \S[^\n]*\n\+\+\+ \S|Index: \S)", re.MULTILINE)
 _REPLY = re.compile(r"\s*(?:re|aw|fwd?)\s*:\s*", re.IGNORECASE)
 _BRACKET = re.compile(r"\s*\[([^\]]{0,200})\]\s*")
@@ -123,21 +127,39 @@ def split_mbox(data: bytes) -> list[bytes]:
     starts = [
         n
         for n, line in enumerate(lines)
-        if line.startswith(b"From ") and _FROM_LINE.match(line) and n + 1 < len(lines) and _HEADER.match(lines[n + 1])
+        if line.startswith(b"From ") and _is_dated(line) and n + 1 < len(lines) and _HEADER.match(lines[n + 1])
     ]
     if not starts:
         return [b"".join(lines[1:])] if lines and lines[0].startswith(b"From ") else [b"".join(lines)]
     parts = (b"".join(lines[a + 1 : b]) for a, b in zip(starts, [*starts[1:], len(lines)], strict=True))
-    return [_ESCAPED.sub(rb"\1", part) for part in parts]
+    return [_FROM_LINE.sub(_bared, part) for part in parts]
 
 
 def join_mbox(mails: Iterable[bytes]) -> bytes:
     """An mbox that ``git am`` and :func:`split_mbox` take apart again into the same mails."""
     out = []
     for mail in mails:
-        body = _ESCAPABLE.sub(rb">\1", unix_lines(mail))
+        body = _FROM_LINE.sub(_escaped, unix_lines(mail))
         out.append(b"From " + b"0" * 40 + b" Mon Sep 17 00:00:00 2001\n" + body.rstrip(b"\n") + b"\n\n")
     return b"".join(out)
+
+
+def _is_dated(line: bytes) -> bool:
+    """Whether a line is ``From``, a word, and a date: a time and, last, a year. Each is looked for by itself: one
+    pattern for all takes the square of the line's length, and a line may be the whole mail."""
+    line = line.rstrip()
+    begin, year = _FROM.match(line), _YEAR.search(line, max(0, len(line) - 5))
+    return begin is not None and year is not None and _TIME.search(line, begin.end(), year.start()) is not None
+
+
+def _bared(match: re.Match[bytes]) -> bytes:
+    line: bytes = match.group()
+    return line[1:] if line.startswith(b">") and _is_dated(line) else line
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    line: bytes = match.group()
+    return b">" + line if _is_dated(line) else line
 
 
 def read_mail(raw: bytes, name: str) -> Mail:
@@ -215,10 +237,10 @@ def _text(message: Message, name: str) -> str:
     value = message.get(name)
     if value is None:
         return ""
-    try:
-        text = "".join(_decoded(part, charset) for part, charset in decode_header(value))
-    except (HeaderParseError, ValueError):
-        text = str(value)
+    text = str(value)
+    if len(text) <= MAX_DECODED:
+        with suppress(HeaderParseError, ValueError):
+            text = "".join(_decoded(part, charset) for part, charset in decode_header(value))
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 

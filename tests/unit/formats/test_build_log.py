@@ -2,6 +2,7 @@
 import pytest
 
 from harness.formats.build_log import (
+    MAX_LINE,
     BuildError,
     BuildWarning,
     first_error,
@@ -128,3 +129,19 @@ def test_a_warning_belongs_to_the_step_that_it_stands_under() -> None:
         "Module.symvers": ("missing MODULE_DESCRIPTION() in npu.o",),
     }
     assert warnings_by_step("make: Nothing to be done\n") == {}
+
+
+def test_the_name_of_a_kconfig_file_is_its_last_part() -> None:
+    assert first_error("a/Kconfig.d/Kconfig.x:3: syntax error\n") == BuildError(
+        "kconfig", "a/Kconfig.d/Kconfig.x", 3, "syntax error"
+    )
+    assert first_error("a/Kconfig/other:3: syntax error\n") is None
+
+
+def test_of_an_endless_line_the_beginning_is_read() -> None:
+    error = first_error(f"/src/{FILE}:1:2: error: {'x' * 100_000}\n")
+    assert error is not None
+    assert len(error.text) < MAX_LINE
+    (warning,) = warnings(f"/src/{FILE}:1:2: warning: {'x' * 100_000}\n")
+    assert len(warning.text) < MAX_LINE
+    assert machine_failure("x" * MAX_LINE + "No space left on device\n") is None

@@ -200,3 +200,39 @@ def test_a_charset_that_decodes_nothing_spoils_no_mail(charset: str, name: str) 
 @pytest.mark.parametrize("charset", ["idna", "undefined", "punycode", "no-such", "hex"])
 def test_a_body_in_such_a_charset_is_read_as_far_as_it_goes(charset: str) -> None:
     assert "diff --git" in mail(more=f"Content-Type: text/plain; charset={charset}\n").body
+
+
+@pytest.mark.parametrize(
+    ("line", "dated"),
+    [
+        ("From 0 Mon Sep 17 00:00:00 2001", True),
+        ("From a@b Mon Sep 17 1:00 2001 \t\r", True),
+        ("From a 1:00 1:00 2001", True),
+        ("From a 12001", False),
+        ("From a 1:00 12001", False),
+        ("From a 2001 1:00", False),
+        ("From a 1:00", False),
+        ("From  1:00 2001", False),
+        ("From 1:00 2001", False),
+        ("From", False),
+    ],
+)
+def test_a_from_line_has_a_time_and_a_year_last(line: str, dated: bool) -> None:
+    escaped = f"\n>{line}\n" in join_mbox([f"Subject: x\n\n{line}\n".encode()]).decode()
+    assert escaped == dated
+    mbox = f"From 0 Mon Sep 17 00:00:00 2001\nSubject: x\n\n>>{line}\n{line}\nX: y\n".encode()
+    first, *rest = split_mbox(mbox)
+    assert (f">>{line}\n".encode() in first, bool(rest)) == (not dated, dated)
+
+
+def test_a_line_of_times_is_read_once() -> None:
+    """By one pattern this takes minutes."""
+    line = b"From a " + b"1:00 " * 100_000
+    mail = b"Subject: x\n\n" + line + b"\n>" + line + b"\n"
+    assert split_mbox(join_mbox([mail])) == [mail + b"\n"]
+
+
+def test_a_header_of_a_page_is_not_decoded() -> None:
+    coded = "=?utf-8?q?x?= "
+    assert mail("[PATCH] " + coded * 200).title == "x" * 200
+    assert mail("[PATCH] " + coded * 1000).title.startswith("=?utf-8?q?x?= =?utf-8")
