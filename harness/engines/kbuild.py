@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -40,6 +41,8 @@ CONFIGURE_SECONDS = 300.0
 ASKED = "asked.config"
 IMAGE = "arch/x86/boot/bzImage"
 FRAGMENTS = {Profile.PLAIN: ("plain.config",), Profile.DEBUG: ("plain.config", "debug.config")}
+MAX_RELEASE = 64
+_RELEASE = re.compile(r"[\w.+~-]+", re.ASCII)
 INTERMEDIATE = ("vmlinux.o", "vmlinux.a", ".tmp_vmlinux1", ".tmp_vmlinux2", "vmlinux.unstripped")
 """Large, and made anew by every build, since each has a release of its own."""
 
@@ -146,6 +149,12 @@ class Kbuild:
         )
 
 
+def is_release(text: str, local: str) -> bool:
+    """Whether ``uname -r`` can say this: letters, digits and a few marks, as long as the kernel has room for, and at
+    its end what is ours. A Makefile may put anything there, and it stands in every report."""
+    return len(text) <= MAX_RELEASE and text.endswith(local) and _RELEASE.fullmatch(text) is not None
+
+
 class _Build:
     """One kernel in the making, in ``folder``."""
 
@@ -236,8 +245,10 @@ class _Build:
         """What ``uname -r`` will say; it must carry our key."""
         path = buildfolder.output(self.build, "include/config/kernel.release")
         release = path.read_text(errors="replace").strip()
-        if not release.endswith(self.local) or len(release) > 64:
-            raise BuildFailed(f"the release string is {release!r}, not ...{self.local}", None, self.log)
+        if not is_release(release, self.local):
+            raise BuildFailed(
+                f"the release string is {release[:80]!r}, no release that ends in {self.local}", None, self.log
+            )
         return release
 
     def _modules(self) -> tuple[str, ...]:

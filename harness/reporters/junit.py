@@ -34,7 +34,7 @@ def render(report: Report) -> str:
     for place, doubt in enumerate(report.doubts, 1):
         suite.add_property(f"doubt.{place}", printable(doubt))
     for lane in report.lanes.values():
-        suite.add_property(f"kernel.{lane.name}", lane.kernel)
+        suite.add_property(f"kernel.{lane.name}", printable(lane.kernel))
     for number in report.numbers:
         for name, value in _measured(number):
             suite.add_property(printable(name), printable(value))

@@ -140,6 +140,14 @@ def test_junit_parses_and_maps_outcomes(bad: Report) -> None:
     assert (suite.get("failures"), suite.get("errors"), suite.get("tests")) == ("1", "1", "6")
 
 
+def test_junit_makes_a_hostile_release_visible(bad: Report) -> None:
+    lanes = {**bad.lanes, "head": replace(bad.lanes["head"], kernel=HOSTILE)}
+    root = ElementTree.fromstring(junit.render(replace(bad, lanes=lanes)))
+    (kernel,) = [p.get("value") for p in root.iter("property") if p.get("name") == "kernel.head"]
+    assert kernel is not None
+    assert kernel.startswith("evil \\x1b[31m")
+
+
 def test_junit_error_of_ours_has_its_own_type() -> None:
     root = ElementTree.fromstring(junit.render(report(lane({"test_a": P}, 1), lane({"test_a": E}, 1))))
     assert [e.get("type") for e in root.iter("error")] == ["ERROR"]
