@@ -13,6 +13,7 @@ from typing import Any
 from harness.engines.make import BuildFailed
 from harness.engines.module import Modules
 from harness.errors import InfraError, PatchError, UsageError
+from harness.host import buildfolder
 from harness.host.recorder import Recorder, RunRecords
 from harness.host.store import Store
 from harness.host.trees import complete, make_tree
@@ -99,7 +100,7 @@ class Builds:
             except BuildFailed as error:
                 (self.out / lane.name).mkdir(exist_ok=True)
                 if error.log and error.log.exists():
-                    (self.out / lane.name / "build.log").write_bytes(error.log.read_bytes())
+                    buildfolder.copy_log(error.log, self.out / lane.name / "build.log")
                 records.add(_stage_event("build", "FAIL", "\n".join(error.lines())))
                 say("\n".join(error.lines()), style="red")
                 return None
@@ -108,7 +109,7 @@ class Builds:
                 say("\n".join(error.lines()), style="red")
                 return None
             records.add(_stage_event("build", "PASS", module.how or module.kernel.release))
-        (self.out / lane.name / "build.log").write_bytes(module.log.read_bytes())
+        buildfolder.copy_log(module.log, self.out / lane.name / "build.log")
         self.announce(lane, module, time.monotonic() - started)
         if module.how:
             self.records.fact(f"{lane.name} built", module.how)

@@ -19,6 +19,8 @@ from harness.model.tree import Tree
 CCACHE = "/ccache"
 OBJECTS = "/obj"
 DRIVER_FOLDER = "drivers/accel/amdxdna"
+MOST_AT_ONCE = 1 << 20
+"""So much of a growing log is read at a time, which is several times a second."""
 STAMPS = {
     "KBUILD_BUILD_USER": "xdna",
     "KBUILD_BUILD_HOST": "harness",
@@ -129,13 +131,16 @@ class _Watch:
         self.offset, self.made = 0, 0
 
     def look(self) -> None:
-        """Read what is new."""
+        """Read what is new, up to the last line that is whole, but not much at a time: a Makefile may write without
+        end, and without lines."""
         if self.progress is None:
             return
         with self.log.open("rb") as stream:
             stream.seek(self.offset)
-            new = stream.read()
+            new = stream.read(MOST_AT_ONCE)
         whole = new[: new.rfind(b"\n") + 1]
+        if not whole and len(new) == MOST_AT_ONCE:
+            whole = new
         self.offset += len(whole)
         count, last = build_log.steps(whole.decode(errors="replace"))
         self.made += count

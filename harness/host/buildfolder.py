@@ -5,6 +5,7 @@ read."""
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -77,3 +78,8 @@ def read_log(path: Path, limit: int = 64 << 20) -> str:
     """What make wrote, but not more than this: a Makefile may write without end."""
     with path.open("rb") as stream:
         return stream.read(limit).decode(errors="replace")
+
+
+def copy_log(path: Path, target: Path) -> None:
+    """All that make wrote, without holding it in memory."""
+    shutil.copyfile(path, target)

@@ -72,3 +72,9 @@ def test_dependency_files_are_found_and_links_are_not_followed(tmp_path: Path) -
 def test_a_log_without_end_is_read_up_to_a_limit(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"ab\xff" * 100)
     assert buildfolder.read_log(tmp_path / "log", 4) == "ab\ufffda"
+
+
+def test_a_log_is_copied_whole(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"ab\xff" * 100)
+    buildfolder.copy_log(tmp_path / "log", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "log").read_bytes()
