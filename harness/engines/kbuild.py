@@ -24,7 +24,7 @@ from harness.engines.make import BuildFailed as BuildFailed
 from harness.engines.make import Make
 from harness.errors import UsageError
 from harness.formats import build_log, kconfig
-from harness.formats.modinfo import NotAModule, depends_of, load_order
+from harness.formats.modinfo import NotAModule, depends_of, files_of, load_order
 from harness.host import buildfolder, proc, toolchain
 from harness.host.sandbox import SOURCE, Bind, Sandbox
 from harness.host.store import Store, key_of
@@ -253,10 +253,9 @@ class _Build:
 
     def _modules(self) -> tuple[str, ...]:
         """The driver and what it needs, in load order, by the modules' own words."""
-        listed = buildfolder.output(self.build, "modules.order").read_text(errors="replace").split()
-        files = {Path(name).stem.replace("-", "_"): name.removesuffix(".o") for name in listed}
-        paths = {name: str(Path(file).with_suffix(".ko")) for name, file in files.items()}
+        order = buildfolder.output(self.build, "modules.order").read_text(errors="replace")
         try:
+            paths = files_of(order)
             needs = {
                 name: depends_of(buildfolder.output(self.build, path).read_bytes()) for name, path in paths.items()
             }

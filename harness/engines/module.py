@@ -260,12 +260,12 @@ class _Build:
 
     def _record(self) -> Record:
         """What came out, checked against the kernel it is for. :class:`Doubt` when it does not fit."""
-        listed = buildfolder.output(self.obj, "modules.order").read_text(errors="replace").split()
-        made = {_name(path): str(Path(path).with_suffix(".ko")) for path in listed}
-        if DRIVER not in made:
-            raise Doubt(f"the driver's Makefile makes no {DRIVER}")
+        order = buildfolder.output(self.obj, "modules.order").read_text(errors="replace")
         digest = hashlib.sha256()
         try:
+            made = modinfo.files_of(order)
+            if DRIVER not in made:
+                raise Doubt(f"the driver's Makefile makes no {DRIVER}")
             elves = {name: buildfolder.output(self.obj, path).read_bytes() for name, path in made.items()}
             for elf in elves.values():
                 self._check(elf)
@@ -293,8 +293,8 @@ class _Build:
 
     def _in_load_order(self, elves: Mapping[str, bytes]) -> tuple[list[str], list[str]]:
         """The kernel's modules that the driver needs, as paths in its build folder, and which of ``elves``."""
-        listed = buildfolder.output(self.kernel.build, "modules.order").read_text(errors="replace").split()
-        paths = {_name(path): str(Path(path).with_suffix(".ko")) for path in listed if _name(path) not in elves}
+        text = buildfolder.output(self.kernel.build, "modules.order").read_text(errors="replace")
+        paths = {name: path for name, path in modinfo.files_of(text).items() if name not in elves}
         needs = {
             name: modinfo.depends_of(buildfolder.output(self.kernel.build, path).read_bytes())
             for name, path in paths.items()
@@ -337,15 +337,13 @@ def _made(path: Path) -> float:
         return 0.0
 
 
-def _name(path: str) -> str:
-    """A module's name as the kernel has it."""
-    return Path(path).stem.replace("-", "_")
-
-
 def _inside(kernel: Kernel, how: str) -> Module:
     """The driver that was built with its kernel."""
     contents = [path.read_bytes() for path in kernel.modules]
     digest = hashlib.sha256(b"".join(contents)).hexdigest()
     found = {str(w) for w in build_log.warnings(buildfolder.read_log(kernel.log)) if w.file.startswith(f"{FOLDER}/")}
-    build_id = modinfo.build_id(contents[-1])
+    try:
+        build_id = modinfo.build_id(contents[-1])
+    except modinfo.NotAModule as error:
+        raise BuildFailed(f"the driver is not in order: {error}", None, kernel.log) from error
     return Module(kernel.key, kernel, kernel.modules, build_id, digest, kernel.log, how, tuple(sorted(found)))

@@ -56,7 +56,7 @@ class Elf:
             rows = [_SECTION.unpack_from(data, offset + number * size) for number in range(count)]
             self._entries = [_Entry(row[0], row[1], row[2], row[4], row[5], row[6]) for row in rows]
             self._names = self._content(self._entries[names])
-        except (struct.error, IndexError) as error:
+        except (struct.error, IndexError, OverflowError) as error:  # the last: an offset beyond all memory
             raise NotElf(f"a damaged ELF file: {error}") from error
 
     def section(self, name: str) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 from harness.formats.elf import Elf, NotElf
 
@@ -41,6 +42,16 @@ def modinfo(elf: bytes) -> Mapping[str, str]:
     return pairs
 
 
+def files_of(order: str) -> dict[str, str]:
+    """The modules that a modules.order lists: each one's file by its name in the kernel. :class:`NotAModule`: it lists
+    what is no file."""
+    try:
+        paths = [PurePosixPath(line).with_suffix(".ko") for line in order.split()]
+    except ValueError as error:
+        raise NotAModule(f"modules.order names no file: {error}") from error
+    return {path.stem.replace("-", "_"): str(path) for path in paths}
+
+
 def load_order(wanted: str, depends: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """The modules that ``wanted`` needs, each after what it depends on, ``wanted`` last.
 
@@ -62,7 +73,10 @@ def load_order(wanted: str, depends: Mapping[str, Sequence[str]]) -> tuple[str, 
             add(other)
         order[open_.pop()] = None
 
-    add(wanted)
+    try:
+        add(wanted)
+    except RecursionError as error:
+        raise NotAModule("a thousand modules need one another") from error
     return tuple(order)
 
 

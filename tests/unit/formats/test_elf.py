@@ -64,3 +64,9 @@ def test_no_cut_file_is_read_beyond_its_end(made: bytes) -> None:
     for cut in range(len(made)):
         with pytest.raises(NotElf):
             list(Elf(made[:cut]).labels())
+
+
+@pytest.mark.parametrize("offset", [2**64 - 1, 2**63, 2**63 - 1, 2**40])
+def test_a_table_of_sections_beyond_all_memory(made: bytes, offset: int) -> None:
+    with pytest.raises(NotElf):
+        Elf(made[:40] + offset.to_bytes(8, "little") + made[48:])

@@ -7,6 +7,7 @@ from harness.formats.modinfo import (
     NotAModule,
     build_id,
     depends_of,
+    files_of,
     load_order,
     modinfo,
     section,
@@ -108,3 +109,22 @@ def test_a_symbol_of_another_version_or_of_none_is_wrong() -> None:
 
 def test_a_list_of_versions_that_a_stranger_wrote_is_no_traceback() -> None:
     assert wrong_versions(wants(printk=10), "evil\tprintk\n\n0x\tprintk\n") == ["printk"]
+
+
+def test_modules_by_their_names() -> None:
+    order = "drivers/gpu/drm/scheduler/gpu-sched.o\ndrivers/accel/amdxdna/amdxdna.ko\n"
+    assert files_of(order) == {
+        "gpu_sched": "drivers/gpu/drm/scheduler/gpu-sched.ko",
+        "amdxdna": "drivers/accel/amdxdna/amdxdna.ko",
+    }
+
+
+@pytest.mark.parametrize("line", [".", "/", "./", "//"])
+def test_a_list_of_modules_that_names_no_file(line: str) -> None:
+    with pytest.raises(NotAModule, match="names no file"):
+        files_of(f"a.o\n{line}\n")
+
+
+def test_modules_that_need_one_another_without_end() -> None:
+    with pytest.raises(NotAModule, match="a thousand"):
+        load_order("m0", {f"m{n}": (f"m{n + 1}",) for n in range(5000)})
