@@ -5,6 +5,7 @@ who did it, and how to see it. A file only; reading and sending it is the user's
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from harness.log import printable
@@ -27,6 +28,12 @@ KERNEL = {
     Verdict.UNKNOWN: "I ran this kernel through xdna-harness, and cannot say whether anything is wrong with it:",
 }
 
+_TRAILER = re.compile(
+    r"\s*(?:\w\S*:\s.*@|(?:\w\S*-by|cc|fixes|link|buglink|closes|subject|date|change-id|base-commit):\s)|<",
+    re.IGNORECASE,
+)
+"""What b4 0.16 takes for one in an answer: any name before an address, or one of its own; or for the rest of one."""
+
 
 def render(report: Report, who: str = "") -> str:
     """``who`` ("A Name <mail>") is who stands for it: without, the reply has no trailers to be picked up."""
@@ -44,8 +51,8 @@ def render(report: Report, who: str = "") -> str:
     lines += [line for name in FACTS if name in report.facts for line in _wrapped(f"{name}: {report.facts[name]}", 2)]
     lines += [f"  kernel of the {name} lane: {lane.kernel}" for name, lane in report.lanes.items()]
     lines += [f"  variant: {report.variant}", f"  run: {report.key}"]
-    lines += _trailers(report, who)
-    return printable("\n".join(lines)) + "\n"
+    shown = [_shown(line) for line in printable("\n".join(lines)).split("\n")]
+    return "\n".join([*shown, *(printable(line) for line in _trailers(report, who))]) + "\n"
 
 
 def tested(report: Report) -> bool:
@@ -64,10 +71,16 @@ def _regression(report: Report, comparison: Comparison) -> list[str]:
     if culprit := report.culprit(comparison.id):
         lines += _wrapped(culprit, 2)
     answers = [r for r in comparison.head if r.outcome is not Outcome.PASS]
-    lines += ["", *(f"    {line}" for line in (excerpt(answers[0]) if answers else []))]
+    lines += ["", *(f"    | {line}" for line in (excerpt(answers[0]) if answers else []))]
     if "::" in comparison.id:
         lines += ["", "  To see it:", f"    {report.anywhere(comparison.id)}"]
     return [*lines, ""]
+
+
+def _shown(line: str) -> str:
+    """A line in which others may have had a say, quoted if a program that collects trailers (b4, Patchwork) would take
+    it for one, wherever a paragraph was broken."""
+    return f"| {line}" if _TRAILER.match(line) else line
 
 
 def _wrapped(text: str, indent: int = 0) -> list[str]:

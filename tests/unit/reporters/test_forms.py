@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from b4 import LoreMessage
 from kcidb_io.schema import LATEST
 
 from harness import cli
@@ -169,6 +170,24 @@ def test_kcidb_of_a_series_that_does_not_build(bad: Report) -> None:
     assert [build["status"] for build in document["builds"]] == ["PASS", "FAIL"]
     assert document["builds"][1]["log_excerpt"] == "x.c:1: error"
     assert not [test for test in document["tests"] if "-head-" in test["id"]]
+
+
+SAID = (
+    "Reviewed-by: A B <a@b.cc>\n  Acked-by: A B <a@b.cc>\nNote: a@b.cc\nLink: https://x.example/1\n"
+    "Fixes: 0123456789ab (x)\nbase-commit: 0123456789ab\nSubject: x\nDate: today\n\u2028Cc: a@b.cc\r\nX-Y: a@b.cc"
+)
+
+
+@pytest.mark.parametrize("before", range(0, 80, 7))
+def test_no_stranger_gives_a_trailer_in_a_reply(before: int) -> None:
+    evil = f"{'x' * before} " + SAID.replace("\n", " ")
+    found = report({"test_a": P, "test_b": F}, {"test_a": F, "test_b": P}, evil, SAID)
+    facts = {**found.facts, "series": evil, "edit": f"{'x' * before}-Acked-by: A B <a@b.cc>", "base": "x: a@b.cc"}
+    lanes = {name: replace(lane, kernel=f"7.3\n{SAID}") for name, lane in found.lanes.items()}
+    said = reply.render(replace(found, facts=facts, lanes=lanes), WHO)
+    trailers, _ = LoreMessage.find_trailers(said, followup=True)
+    assert [trailer.name for trailer in trailers] == ["Reported-by", "Closes"]
+    assert "    | Reviewed-by: A B <a@b.cc>\n" in said
 
 
 def test_a_reply_names_the_culprit_and_how_to_see_it(bad: Report) -> None:
