@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.ours import command
-from harness.host.vm import Machine, Sockets, qemu_argv
+from harness.host.vm import Machine, Sockets, escaped, qemu_argv
 
 JOBS = f"-j{os.cpu_count()}"
 DRIVER = "drivers/accel/amdxdna"
@@ -53,7 +53,7 @@ def boot(machine: Machine, scratch: Path) -> None:
     console = scratch / "raw-console.log"
     bare = replace(machine, sockets=Sockets(scratch), console=console, plugged=False, parameters=("init=/bin/false",))
     argv = qemu_argv(bare)
-    port = argv.index(f"socket,id=port,path={scratch / 'port'}")
+    port = argv.index(f"socket,id=port,path={escaped(scratch / 'port')}")
     argv[port] = "null,id=port"
     subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=BOOT_SECONDS)
     if "Attempted to kill init" not in console.read_text(errors="replace"):

@@ -19,6 +19,7 @@ from harness.errors import InfraError
 from harness.host import proc
 from harness.host.qemu import Qemu
 from harness.host.store import Store, key_of
+from harness.host.vm import escaped
 
 START_SECONDS = 10.0
 """How long an emulated guest may take to its first count."""
@@ -138,7 +139,7 @@ def rom() -> bytes:
 
 
 def _command(qemu: Qemu, accelerator: Accelerator, folder: Path) -> list[str]:
-    memory = f"memory-backend-file,id=ram,size=16M,share=on,mem-path={folder}/memory"
+    memory = f"memory-backend-file,id=ram,size=16M,share=on,mem-path={escaped(folder)}/memory"
     return [
         *qemu.argv,
         *accelerator.argv,

@@ -34,7 +34,7 @@ from harness.host.scratch import discard, socket_folder
 from harness.host.ssh import Connection, connect
 from harness.host.ssh_config import CONFIG, reach
 from harness.host.store import Store
-from harness.host.vm import Sockets, npu_device
+from harness.host.vm import Sockets, escaped, npu_device
 from harness.model.variant import Variant
 
 MEMORY = "2G"
@@ -208,7 +208,8 @@ class LabHost:
         }
         split = ",kernel-irqchip=split" if self.hardware.accelerator.name == "kvm" else ""
         restrict = "off" if self.outside else "on"
-        console = f"socket,id=console,path={self._sockets.folder}/console,server=on,wait=off"
+        console = f"socket,id=console,path={escaped(self._sockets.folder)}/console,server=on,wait=off"
+        erst = f"mem-path={escaped(self.folder)}/erst.bin,size={ERST_BYTES},share=on"
         # fmt: off
         return [
             *self.hardware.qemu.argv,
@@ -224,7 +225,7 @@ class LabHost:
             "-device", "AMDVI-PCI,id=iommupci0,bus=pcie.0,addr=0x1",
             "-device", "amd-iommu,pci-id=iommupci0,device-iotlb=on",
             "-device", json.dumps(npu_device(self._sockets)),
-            "-chardev", f"{console},logfile={self.console_path},logappend=on",
+            "-chardev", f"{console},logfile={escaped(self.console_path)},logappend=on",
             "-serial", "chardev:console",
             "-blockdev", json.dumps(disk),
             "-device", "virtio-blk-pci,drive=disk,bus=pcie.0,addr=0x7,bootindex=0",
@@ -232,11 +233,11 @@ class LabHost:
             "-netdev", f"user,id=net,restrict={restrict},hostfwd=tcp:127.0.0.1:{self.port}-10.0.2.15:22",
             "-device", "virtio-net-pci,id=nic,netdev=net,bus=pcie.0,addr=0xa,romfile=",
             "-device", "i6300esb,bus=pcie.0,addr=0xb",
-            "-object", f"memory-backend-file,id=erst,mem-path={self.folder}/erst.bin,size={ERST_BYTES},share=on",
+            "-object", f"memory-backend-file,id=erst,{erst}",
             "-device", "acpi-erst,memdev=erst,bus=pcie.0,addr=0xc",
-            "-qmp", f"unix:{self._sockets.monitor},server=on,wait=off",
-            "-qmp", f"unix:{self._sockets.folder}/watch,server=on,wait=off",
-            "-qmp", f"unix:{self._plug},server=on,wait=off",
+            "-qmp", f"unix:{escaped(self._sockets.monitor)},server=on,wait=off",
+            "-qmp", f"unix:{escaped(self._sockets.folder)}/watch,server=on,wait=off",
+            "-qmp", f"unix:{escaped(self._plug)},server=on,wait=off",
         ]
         # fmt: on
 

@@ -127,7 +127,7 @@ def kernel_command_line(machine: Machine) -> str:
 def qemu_argv(machine: Machine) -> list[str]:
     """The whole command line. The guest's memory is shared: the NPU process reads it as a device would."""
     memory = f"{MEMORY_MB[machine.variant.profile]}M"
-    console = f"file,id=console,path={machine.console}" if machine.console else "stdio,id=console,signal=off"
+    console = f"file,id=console,path={escaped(machine.console)}" if machine.console else "stdio,id=console,signal=off"
     # fmt: off
     argv = [
         *machine.qemu,
@@ -143,7 +143,7 @@ def qemu_argv(machine: Machine) -> list[str]:
         "-chardev", console, "-serial", "chardev:console",
         *_disk("root", machine.root, "0x7"),
         "-device", "virtio-rng-pci,bus=pcie.0,addr=0x9",
-        "-qmp", f"unix:{machine.sockets.monitor},server=on,wait=off",
+        "-qmp", f"unix:{escaped(machine.sockets.monitor)},server=on,wait=off",
         "-kernel", str(machine.image),
         "-initrd", str(machine.initrd),
         "-append", kernel_command_line(machine),
@@ -152,7 +152,7 @@ def qemu_argv(machine: Machine) -> list[str]:
         argv += _disk("payload", machine.disk, "0x8")
     else:
         argv += [
-            "-chardev", f"socket,id=port,path={machine.sockets.port}",
+            "-chardev", f"socket,id=port,path={escaped(machine.sockets.port)}",
             "-device", "virtio-serial-pci,bus=pcie.0,addr=0x6",
             "-device", "virtserialport,chardev=port,name=xdna",
         ]
@@ -160,6 +160,11 @@ def qemu_argv(machine: Machine) -> list[str]:
         argv += ["-incoming", "defer", "-S"]
     # fmt: on
     return argv
+
+
+def escaped(path: Path | str) -> str:
+    """A path as a value of QEMU's options, which a comma ends."""
+    return str(path).replace(",", ",,")
 
 
 def _iommu(machine: Machine) -> tuple[str, ...]:
@@ -193,7 +198,7 @@ def npu_device(sockets: Sockets) -> dict[str, object]:
 def _memory(machine: Machine, size: str) -> str:
     """Shared, so that the NPU's process sees it. A named file is left out of a saved state (RAM_NAMED_FILE in QEMU's
     softmmu/physmem.c); we save it ourselves."""
-    kind = f"memory-backend-file,mem-path={machine.memory}" if machine.memory else "memory-backend-memfd"
+    kind = f"memory-backend-file,mem-path={escaped(machine.memory)}" if machine.memory else "memory-backend-memfd"
     return f"{kind},id=ram,size={size},share=on"
 
 

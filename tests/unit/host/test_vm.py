@@ -108,3 +108,11 @@ def test_a_lent_npu_needs_no_process_by_hand_but_the_right_driver() -> None:
     assert "harness.npu" not in script
     assert "bind 0000:c5:00.1 to vfio-pci first" in script
     subprocess.run(["sh", "-n"], input=script, text=True, check=True, timeout=20)
+
+
+def test_a_comma_in_a_path_ends_no_option() -> None:
+    machine = replace(MACHINE, console=Path("/runs/a,b/c"), memory="/m,n", sockets=Sockets(Path("/tmp/x,y")))
+    argv = qemu_argv(machine)
+    options = [word for name in ("-chardev", "-object", "-qmp") for word in option(argv, name)]
+    values = [part.replace("\0", ",") for word in options for part in word.replace(",,", "\0").split(",")]
+    assert {"path=/runs/a,b/c", "mem-path=/m,n", "unix:/tmp/x,y/qmp", "path=/tmp/x,y/port"} <= set(values)
