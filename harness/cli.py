@@ -108,7 +108,9 @@ def cli() -> None:
     type=click.Path(path_type=Path),
     help="a jobs/*.toml; options replace its keys",
 )
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="run folder  [runs/<time>]")
+@click.option(
+    "--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="run folder  [runs/<time>]"
+)
 @_JSON
 def run(job_file: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
     """Build, boot and test the kernel with and without SERIES, and say what got worse."""
@@ -268,7 +270,7 @@ def clean(as_json: bool) -> None:
 @click.option(
     "--out",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     help="folder of the runs  [~/.local/state/xdna-harness/presubmit-<time>]",
 )
 @_JSON

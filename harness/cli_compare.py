@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 @click.option("-k", "select", metavar="EXPR", help="only tests that match, as in pytest")
 @click.option("--quick", is_flag=True, default=None, help="only the tests of the quick set")
 @click.option("--times", type=click.IntRange(1, 20), default=2, show_default=True, help="so often is each asked")
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="folder of the runs  [runs/compare-<time>]")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="folder of the runs  [runs/compare-<time>]",
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
 def compare_npu(
     first: str, second: str, kernel: str, times: int, out: Path | None, as_json: bool, **options: Any

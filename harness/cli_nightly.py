@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 @click.option("--with-before", is_flag=True, help="also ask, before it, what ran before it in its guest")
 @click.option("--shell", "wants_shell", is_flag=True, help="a shell in the guest in which it failed")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="folder  [runs/repro-<time>]")
+@click.option(
+    "--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="folder  [runs/repro-<time>]"
+)
 def repro(run_folder: Path, test: str, lane: str, as_json: bool, out: Path | None, **how: Any) -> None:
     """Ask TEST of RUN again: same kernel, driver, NPU and start of the guest, that test only. TEST is its id or an
     unambiguous part of that.
@@ -146,7 +148,11 @@ def history(test: str, state: Path | None, count: int, html: Path | None, as_jso
     if test and not found:
         raise UsageError(f"no test like {test!r} in the last {count} nights", hint="name a part of its id")
     if html is not None:
-        html.write_text(page.render(found, f"{test or 'All tests'}, the last {count} nights", bool(test)))
+        drawn = page.render(found, f"{test or 'All tests'}, the last {count} nights", bool(test))
+        try:
+            html.write_text(drawn)
+        except OSError as error:
+            raise UsageError(f"cannot write {html}: {error.strerror}", hint="name another file") from error
     if as_json:
         click.echo(reporter.data(found), nl=False)
     elif html is None:

@@ -35,7 +35,12 @@ SRC = "debian:VERSION, debian-bin:VERSION (as shipped), git:URL-or-path#REF, dir
     "--against-itself", metavar="N", type=click.IntRange(1), help="no bugs: N runs of the driver against itself"
 )
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="folder of the proof  [runs/prove-<time>]")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="folder of the proof  [runs/prove-<time>]",
+)
 def prove(
     job_file: Path | None,
     planted: Path | None,
@@ -97,7 +102,9 @@ def _false_alarms(job: Job, times: int, out: Path | None, as_json: bool) -> int:
 @click.option("--profile", default="plain", show_default=True)
 @click.option("--edit", "edits", metavar="NAME|FILE", multiple=True, help="a change by pattern on the driver")
 @click.option("--workers", type=int, default=0, help="guests at a time  [as cores and memory allow]")
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="folder  [runs/hunt-<time>]")
+@click.option(
+    "--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="folder  [runs/hunt-<time>]"
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
 def hunt(script: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
     """Walk at random over calls, allocations that fail and firmware that misbehaves, one walk a guest. What nobody

@@ -33,7 +33,7 @@ from harness.model.variant import AddressMode
 @click.option("--workers", type=click.IntRange(0, 64), help="guests at a time  [as cores and memory allow]")
 @click.option("--job", "job_file", metavar="FILE", type=click.Path(path_type=Path), help="a jobs/*.toml")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="[runs/review-<time>]")
+@click.option("--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="[runs/review-<time>]")
 def review(previous: str, job_file: Path | None, as_json: bool, out: Path | None, **options: Any) -> None:
     """Everything about SERIES for a person who reviews it: each patch built and tested, what static checks newly
     complain about, what has changed since the previous revision, and where the series stands. Exit status as of run:

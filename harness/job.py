@@ -256,7 +256,7 @@ def parse_toml(text: str, model: type[Model], where: str, **overrides: object) -
     """The same of a text; ``where`` names it."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of 5000 digits, and as many brackets
         raise UsageError(f"{where} is not TOML: {error}", hint="mend the line that is named") from error
     return check({**data, **_given(overrides)}, model, where)
 
@@ -323,7 +323,14 @@ def write_job(job: Job) -> str:
 
 def claim(job: Job, folder: Path, what: str) -> bool:
     """Make ``folder`` the home of ``job``; whether it was that already. UsageError: it holds another ``what`` ("run"),
-    or something else."""
+    or something else, or can be no folder."""
+    try:
+        return _claim(job, folder, what)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be used: {error.strerror}", hint="name another --out") from error
+
+
+def _claim(job: Job, folder: Path, what: str) -> bool:
     path, text = folder / "job.toml", write_job(job)
     if path.exists():
         if path.read_text() != text:

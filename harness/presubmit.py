@@ -135,6 +135,13 @@ def _mbox(series: Series) -> bytes:
 
 def _claim(out: Path, files: Mapping[str, bytes]) -> None:
     """A folder belongs to one state of one tree: the same goes on where it stopped, another one is refused."""
+    try:
+        _fill(out, files)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be used: {error.strerror}", hint="name another --out") from error
+
+
+def _fill(out: Path, files: Mapping[str, bytes]) -> None:
     there = {path.name for path in out.iterdir()} if out.exists() else set()
     same = {name for name, data in files.items() if name in there and (out / name).read_bytes() == data}
     if there and (same != set(files) or BASE in there - same):

@@ -46,7 +46,7 @@ def fetch(spec: str, *, limit: float = FETCH_SECONDS) -> Series:
 
 def write_mbox(series: Series, path: Path) -> None:
     """The series as an mbox for git am; fetched again it has the same patch-ids, base-commit and
-    change-id."""
+    change-id. UsageError: ``path`` cannot be written."""
     mails = [_with_headers(patch) for patch in series.patches]
     footers = [("base-commit", series.base_commit), ("change-id", series.change_id)]
     known = read_mail(mails[0], str(path))
@@ -54,7 +54,10 @@ def write_mbox(series: Series, path: Path) -> None:
     new = [f"{key}: {value}\n" for key, value in footers if value and not known.footers(key)]
     if new and plain:
         mails[0] = mails[0].rstrip(b"\n") + b"\n\n" + "".join(new).encode()
-    path.write_bytes(join_mbox(mails))
+    try:
+        path.write_bytes(join_mbox(mails))
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another --out") from error
 
 
 @dataclass(frozen=True)

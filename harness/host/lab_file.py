@@ -146,9 +146,11 @@ def outside(name: str, environ: Mapping[str, str] = os.environ) -> Outside:
 def parse(text: str) -> dict[str, Machine]:
     """The machines of a lab file, by name. ValueError says in one line what is wrong, and where."""
     try:
-        return TypeAdapter(dict[str, Machine]).validate_python(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        data = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"not TOML: {error}") from error
+    try:
+        return TypeAdapter(dict[str, Machine]).validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

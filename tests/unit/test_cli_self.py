@@ -17,7 +17,9 @@ from click.testing import CliRunner
 
 from harness.cli import cli
 from harness.cli_self import PROGRAM
+from harness.errors import UsageError
 from harness.host import proc
+from harness.host.nights import Nights
 from harness.log import Loudness, say, set_loudness, step, warn
 from harness.manpage import render
 
@@ -117,3 +119,16 @@ def test_quiet_leaves_warnings_and_errors_verbose_adds_programs(capsys: pytest.C
     assert "a line" in normal
     assert "nothing: true" not in normal
     assert "nothing: true 'a word'" in told(Loudness.VERBOSE)
+
+
+def test_a_folder_to_write_to_is_no_file() -> None:
+    options = [p for verb in cli.commands.values() for p in verb.params if p.name == "out" and p.metavar == "DIR"]
+    assert len(options) > 5
+    assert all(isinstance(option.type, click.Path) and not option.type.file_okay for option in options)
+
+
+def test_a_page_of_history_that_cannot_be_written(tmp_path: Path) -> None:
+    Nights(tmp_path).close()
+    asked = CliRunner().invoke(cli, ["history", "--state", str(tmp_path), "--html", str(tmp_path / "nowhere" / "x")])
+    assert isinstance(asked.exception, UsageError)
+    assert "cannot write" in asked.exception.message

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.job import Job, PlantedFile, check, read_known, read_toml, write_job
+from harness.job import Job, PlantedFile, check, claim, read_known, read_toml, write_job
 from harness.model.kernel import Profile
 from harness.model.known import hide
 from harness.model.planted import BugKind
@@ -37,6 +37,8 @@ def test_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:
         ("kernel = 3\n", "kernel"),
         ('kernel = "x"\nattempts = 1\n', "attempts"),
         ("kernel = \n", "not TOML"),
+        (f"kernel = {'[' * 5000}\n", "not TOML"),
+        (f"kernel = 'x'\nworkers = {'1' * 5001}\n", "not TOML"),
         ('series = "x"\n', "kernel"),
     ],
 )
@@ -142,3 +144,10 @@ def test_a_lent_npu_is_booted_cold_one_at_a_time_from_its_carveout() -> None:
     for wrong in ({"workers": 2}, {"start": "restored"}, {"address_mode": "sva"}):
         with pytest.raises(UsageError):
             check({"kernel": "debian:7.3", "target": "passthrough:c5:00.1", **wrong}, Job, "x")
+
+
+@pytest.mark.parametrize("place", ["file", "file/run"])
+def test_a_run_folder_that_can_be_none(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be used: Not a directory"):
+        claim(Job(kernel="x"), tmp_path / place, "run")

@@ -13,7 +13,7 @@ import pytest
 
 from harness.errors import InfraError, UsageError
 from harness.formats.mail import join_mbox
-from harness.host.fetch import fetch
+from harness.host.fetch import fetch, write_mbox
 from harness.host.mailfile import write_maildir
 
 GIT = {
@@ -200,3 +200,10 @@ def test_b4_that_never_ends_is_stopped_at_the_limit(tmp_path: Path, monkeypatch:
     with pytest.raises(InfraError, match="did not answer within 1 s") as caught:
         fetch("nobody@example.com", limit=1)
     assert caught.value.transient
+
+
+def test_an_mbox_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "fix.diff").write_text(diff())
+    one = fetch(str(tmp_path / "fix.diff"))
+    with pytest.raises(UsageError, match=r"cannot write .*nowhere/x: No such file"):
+        write_mbox(one, tmp_path / "nowhere" / "x")

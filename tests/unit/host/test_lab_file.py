@@ -73,6 +73,8 @@ def test_one_that_is_named_must_be_there(tmp_path: Path) -> None:
         ("[one.power]\nby = 'ipmi'\nhost = 'x'", r"one\.power\.ipmi\.user: Field required"),
         ("[one.console]\nby = 'command'\ncommand = ''", "at least 1 character"),
         ("[one", "not TOML"),
+        (f"one = {'[' * 5000}", "not TOML"),
+        (f"one = {'1' * 5001}", "not TOML"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, wrong: str) -> None:
