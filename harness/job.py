@@ -303,10 +303,15 @@ def read_known(path: Path) -> tuple[KnownFailure, ...]:
     return tuple(KnownFailure(**entry.model_dump()) for entry in entries)
 
 
+UNSAID = ("fresh", "workers", "twins", "attempts")
+"""What does not change the question; of these ``run`` has no option for twins and attempts."""
+
+
 def command(job: Job) -> tuple[str, ...]:
-    """The words that ask this job, for somebody who has no job file."""
+    """The words that ask this job, for somebody who has no job file. How often a doubt is asked again, and what an
+    earlier run answered, is left to whom they are for."""
     words = ["xdna-harness", "run", *([job.series] if job.series else [])]
-    given = job.model_dump(mode="json", exclude_defaults=True, exclude={"series", "fresh", "workers", "twins"})
+    given = job.model_dump(mode="json", exclude_defaults=True, exclude={"series", *UNSAID})
     for name, value in given.items():
         option = {"select": "-k", "edits": "--edit"}.get(name, f"--{name.replace('_', '-')}")
         values = value if isinstance(value, list) else [value]

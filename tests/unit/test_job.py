@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import cli
 from harness.errors import UsageError
-from harness.job import Job, PlantedFile, check, claim, read_known, read_toml, write_job
+from harness.job import UNSAID, Job, PlantedFile, check, claim, command, read_known, read_toml, write_job
 from harness.model.kernel import Profile
 from harness.model.known import hide
 from harness.model.planted import BugKind
@@ -151,3 +152,28 @@ def test_a_run_folder_that_can_be_none(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be used: Not a directory"):
         claim(Job(kernel="x"), tmp_path / place, "run")
+
+
+EVERYTHING: dict[str, object] = {
+    "kernel": "x", "series": "y", "base": "b", "base_patch": "p", "npu": "npu1", "address_mode": "carveout",
+    "profile": "debug", "kconfig": ["one", "two"], "suite": "stress", "select": "e01", "quick": True, "per_patch": True,
+    "edits": ["e", "f"], "start": "cold", "fresh": True, "twins": True, "coverage": True, "kmemleak": True,
+    "traced": True, "workers": 2, "attempts": 3, "test_seconds": 7.0, "boot_seconds": 8.0,
+}  # fmt: skip
+ON_A_MACHINE: dict[str, object] = {
+    "kernel": "x", "target": "ssh:host", "wait_seconds": 9.0, "place": "p", "boot": "grub", "boot_parameters": "a b",
+    "leave": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("data", [EVERYTHING, ON_A_MACHINE], ids=["emulated", "machine"])
+def test_the_command_of_a_job_has_words_that_run_has(data: dict[str, object]) -> None:
+    words = list(command(check(data, Job, "here"))[2:])
+    asked = cli.commands["run"].make_context("run", words).params
+    given = {key: value for key, value in asked.items() if value is not None and key in Job.model_fields}
+    said = {key: value for key, value in data.items() if key not in UNSAID}
+    assert check(given, Job, "command line") == check(said, Job, "here")
+
+
+def test_every_key_of_a_job_is_in_a_command_or_known_not_to_be() -> None:
+    assert Job.model_fields.keys() == EVERYTHING.keys() | ON_A_MACHINE.keys()
