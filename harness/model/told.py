@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
 
 from harness.model.result import Outcome
 
@@ -29,19 +30,24 @@ class Message:
         return f"{'sends' if self.sent else 'receives'} {self.opcode:#x}"
 
 
+Calls = tuple[tuple[str, int], ...]
+"""System calls by name, each with 0 or a negative errno."""
+
+
 @dataclass(frozen=True)
 class Told:
-    """One attempt at one test. ``calls``: system calls of the test's own process with 0 or a negative errno.
-    ``messages``: None where nobody could listen."""
+    """One attempt at one test. ``calls``: those of the test's own process. ``messages``: None where nobody could
+    listen."""
 
     outcome: Outcome
-    calls: tuple[tuple[str, int], ...] = ()
+    calls: Calls = ()
     messages: tuple[Message, ...] | None = None
     said: str = ""
 
 
 class Aspect(StrEnum):
-    """In what two answers can differ. ORDER: the same calls or messages, one after the other in another way."""
+    """In what two answers can differ. ORDER: the same messages, but a channel has others, or in another order. That of
+    calls is not looked at: how threads interleave is chance."""
 
     OUTCOME = "outcome"
     ERRNO = "errno"
@@ -107,7 +113,8 @@ def _outcome(told: Told | None) -> str:
 
 
 def _calls(one: Told, other: Told) -> Iterator[tuple[Aspect, str, str]]:
-    """The first call that was answered in another way; else which calls were made that the other did not make."""
+    """The first call that was answered in another way. From where the calls themselves part, by name: what was answered
+    to calls that both made, and which calls were made that the other did not make."""
     for place, (here, there) in enumerate(zip(one.calls, other.calls, strict=False), 1):
         if here == there:
             continue
@@ -115,21 +122,34 @@ def _calls(one: Told, other: Told) -> Iterator[tuple[Aspect, str, str]]:
             yield Aspect.ERRNO, f"call {place}, {here[0]}: {_errno(here[1])}", f"{_errno(there[1])}"
             return
         break
+    yield from _answers(one.calls, other.calls)
     names = [Counter(name for name, _ in told.calls) for told in (one, other)]
     if names[0] != names[1]:
         yield Aspect.CALLS, _more(names[0] - names[1]), _more(names[1] - names[0])
 
 
+def _answers(one: Calls, other: Calls) -> Iterator[tuple[Aspect, str, str]]:
+    """The first name that was answered otherwise, whatever the order. Where one called more often, how often it got the
+    same answer says nothing."""
+    for name in dict.fromkeys(name for name, _ in one):
+        sides = [Counter(_errno(answer) for called, answer in side if called == name) for side in (one, other)]
+        if sides[0].total() != sides[1].total():
+            sides = [Counter(set(side)) for side in sides]
+        if sides[0] != sides[1] and sides[1]:
+            yield Aspect.ERRNO, f"{name}: {_more(sides[0] - sides[1])}", _more(sides[1] - sides[0])
+            return
+
+
 def _messages(one: Sequence[Message], other: Sequence[Message]) -> Iterator[tuple[Aspect, str, str]]:
-    """Which messages only one has; else the first place, by channel and direction, at which their order differs. How
-    these interleave is chance: a driver does not wait for every answer before it sends on."""
+    """Which messages only one has; else the first place, by channel and direction, at which they differ. How these
+    interleave is chance: a driver does not wait for every answer before it sends on."""
     counts = [Counter(map(str, side)) for side in (one, other)]
     if counts[0] != counts[1]:
         yield Aspect.MESSAGES, _more(counts[0] - counts[1]), _more(counts[1] - counts[0])
         return
-    for channel, sent in sorted({(message.channel, message.sent) for message in one}):
+    for channel, sent in sorted({(message.channel, message.sent) for message in (*one, *other)}):
         sides = [[str(m) for m in side if (m.channel, m.sent) == (channel, sent)] for side in (one, other)]
-        for place, (here, there) in enumerate(zip(*sides, strict=False), 1):
+        for place, (here, there) in enumerate(zip_longest(*sides, fillvalue="nothing"), 1):
             if here != there:
                 yield Aspect.ORDER, f"channel {channel}, message {place}: {here}", there
                 return

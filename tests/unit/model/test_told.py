@@ -10,7 +10,7 @@ import pytest
 
 from harness.formats import mailbox_trace
 from harness.model.result import Outcome
-from harness.model.told import Aspect, Difference, Message, Told, compare
+from harness.model.told import Aspect, Calls, Difference, Message, Told, compare
 
 LINES = """\
 # tracer: nop
@@ -58,6 +58,53 @@ def test_the_same_is_no_difference() -> None:
 )
 def test_one_changed_answer_is_found_and_named(change: dict[str, object], expected: tuple[Aspect, str, str]) -> None:
     assert differences(GOOD, replace(GOOD, **change)) == [expected]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (
+            (("CreateBo", 0), ("SyncBo", 0)),
+            (("SyncBo", -errno.EIO), ("CreateBo", 0)),
+            [(Aspect.ERRNO, "SyncBo: succeeds", "EIO")],
+        ),
+        (
+            (("CreateBo", 0), ("SyncBo", 0)),
+            (("CreateBo", 0), ("mmap", 0), ("SyncBo", -errno.EIO)),
+            [(Aspect.ERRNO, "SyncBo: succeeds", "EIO"), (Aspect.CALLS, "no more", "mmap")],
+        ),
+        (
+            (("CreateBo", 0), ("SyncBo", 0)),
+            (("SyncBo", 0), ("SyncBo", -errno.EIO), ("CreateBo", 0)),
+            [(Aspect.ERRNO, "SyncBo: no more", "EIO"), (Aspect.CALLS, "no more", "SyncBo")],
+        ),
+        (
+            (("SyncBo", 0), ("CreateBo", 0)),
+            (("CreateBo", 0), ("SyncBo", 0), ("SyncBo", 0)),
+            [(Aspect.CALLS, "no more", "SyncBo")],
+        ),
+        ((("CreateBo", 0), ("SyncBo", 0)), (("SyncBo", 0), ("CreateBo", 0)), []),
+    ],
+)
+def test_calls_in_another_order_are_compared_by_name(
+    first: Calls, second: Calls, expected: list[tuple[Aspect, str, str]]
+) -> None:
+    """How threads interleave is chance; what is answered is not."""
+    assert differences(replace(GOOD, calls=first), replace(GOOD, calls=second)) == expected
+
+
+def test_the_same_messages_on_another_channel_are_found() -> None:
+    one, other = Message(0, True, 0x103), Message(1, True, 0x103)
+    expected = [(Aspect.ORDER, "channel 0, message 2: sends 0x103", "nothing")]
+    assert differences(replace(GOOD, messages=(one, one)), replace(GOOD, messages=(one, other))) == expected
+    expected = [(Aspect.ORDER, "channel 0, message 2: nothing", "sends 0x103")]
+    assert differences(replace(GOOD, messages=(one, other)), replace(GOOD, messages=(one, one))) == expected
+
+
+def test_a_channel_that_only_the_other_has_is_looked_at() -> None:
+    one, other = Message(0, True, 0x103), Message(1, True, 0x103)
+    found = differences(replace(GOOD, messages=(one,)), replace(GOOD, messages=(other,)))
+    assert found == [(Aspect.ORDER, "channel 0, message 1: sends 0x103", "nothing")]
 
 
 def test_how_channels_and_directions_interleave_is_chance() -> None:
