@@ -49,7 +49,9 @@ def compare_npu(
     TARGET is emulated, emulated:NPU, ssh:HOST, passthrough:PCI-ADDRESS, or the folder of a run that was traced: one of
     these runs from a machine with an NPU is all that is needed from there.
 
-    Exit status: 0 they answer alike, 1 they differ, 3 one of them could not be asked.
+    A test that one of them has not answered a single time (its machine went away) is no difference; it is listed apart.
+
+    Exit status: 0 they answer alike, 1 they differ, 3 they do not, but one of them could not be asked all, or nothing.
     """
     from harness.compare import ask, compared, side
     from harness.host.store import Store
@@ -69,7 +71,7 @@ def compare_npu(
     except BrokenPipeError as error:
         raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
     render = comparison.data if as_json else comparison.text
-    click.echo(render(found.names, found.asked, found.differences, found.deaf), nl=False)
+    click.echo(render(found), nl=False)
     sys.exit(found.status)
 
 

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,11 @@ from harness.formats.events import load_events
 from harness.formats.records import fold
 from harness.job import Job, check, read_toml
 from harness.log import say
-from harness.model.told import Difference, Told, compare
+from harness.model.told import Comparison, Told, answers, compare, tests, unanswered
 from harness.plan import HEAD
 
 NPUS = ("npu1", "npu4", "npu5", "npu6")
 Ask = Callable[[Job, Path], object]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """``asked``: how many tests both have answered. ``deaf``: why the messages of a side are not known."""
-
-    names: tuple[str, str]
-    asked: int
-    differences: tuple[Difference, ...]
-    deaf: tuple[str, ...] = ()
-
-    @property
-    def status(self) -> int:
-        """0: they answer alike; 1: they differ in what each repeats."""
-        return 1 if any(not difference.unsteady for difference in self.differences) else 0
 
 
 def side(text: str, asked: Mapping[str, Any]) -> Job | Path:
@@ -73,17 +57,24 @@ def ask(sides: tuple[Job | Path, Job | Path], times: int, out: Path, run: Ask) -
 
 def compared(folders: tuple[list[Path], list[Path]], names: tuple[str, str]) -> Comparison:
     """Read the runs. InfraError: a side has not answered a single test."""
-    told = tuple([read(folder) for folder in of_side] for of_side in folders)
-    deaf = tuple(
-        f"{name}: {why}" for name, of_side in zip(names, folders, strict=True) for why in sorted(_deaf(of_side[0]))
-    )
-    for name, attempts, of_side in zip(names, told, folders, strict=True):
-        if not attempts[0]:
+    first, second = ([read(folder) for folder in of_side] for of_side in folders)
+    sides = tuple(zip(names, (first, second), folders, strict=True))
+    for name, told, of_side in sides:
+        if not any(answers(test, told) for test in tests(told, ())):
             raise InfraError(
                 f"{name} has not answered a single test", hint=f"'xdna-harness report {of_side[0]}' says why"
             )
-    both = len(told[0][0].keys() & told[1][0].keys())
-    return Comparison(names, both, tuple(compare(told[0], told[1])), deaf)
+    both = [test for test in tests(first, second) if answers(test, first) and answers(test, second)]
+    deaf = tuple(f"{name}: {why}" for name, _, of_side in sides for why in sorted(_deaf(of_side)))
+    once = tuple(row for name, told, _ in sides for row in _once(name, [len(answers(test, told)) for test in both]))
+    missing = tuple(unanswered(first, second, names))
+    return Comparison(names, len(both), tuple(compare(first, second)), deaf, missing, once)
+
+
+def _once(name: str, times: Sequence[int]) -> Iterator[str]:
+    """Whom nobody has seen repeat himself, by how often he has answered each test."""
+    if count := times.count(1):
+        yield f"{name} has answered {'each' if count == len(times) else f'{count} tests'} only once"
 
 
 def read(folder: Path) -> dict[str, Told]:
@@ -104,8 +95,8 @@ def read(folder: Path) -> dict[str, Told]:
     }
 
 
-def _deaf(folder: Path) -> set[str]:
-    return {str(event["deaf"]) for event in _events(folder) if event.get("deaf")}
+def _deaf(folders: Sequence[Path]) -> set[str]:
+    return {str(event["deaf"]) for folder in folders for event in _events(folder) if event.get("deaf")}
 
 
 def _events(folder: Path) -> list[dict[str, Any]]:

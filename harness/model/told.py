@@ -68,30 +68,82 @@ class Difference:
     unsteady: bool = False
 
 
+@dataclass(frozen=True)
+class Unanswered:
+    """A test that ``target`` could not be asked, or was not."""
+
+    test: str
+    target: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``asked``: how many tests both have answered. ``deaf``: why the messages of a side are not known. ``once``: who
+    has answered only once, so that nobody knows what he does not repeat."""
+
+    names: tuple[str, str]
+    asked: int
+    differences: tuple[Difference, ...]
+    deaf: tuple[str, ...] = ()
+    unanswered: tuple[Unanswered, ...] = ()
+    once: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> int:
+        """1: they differ in what each repeats; else 3: a test could not be asked of both; 0: they answer alike."""
+        if any(not difference.unsteady for difference in self.differences):
+            return 1
+        return 3 if self.unanswered else 0
+
+
 Attempts = Sequence[Mapping[str, Told]]
 """What a target told, by test, once for each time that it was asked."""
 
 
+def tests(first: Attempts, second: Attempts) -> list[str]:
+    """All that anybody was asked, in the order of the first."""
+    return list(dict.fromkeys(test for side in (first, second) for attempt in side for test in attempt))
+
+
+def answers(test: str, side: Attempts) -> list[Told]:
+    """What a target answered, each time that it did. An ERROR is no answer: it could not be asked."""
+    told = [attempt[test] for attempt in side if test in attempt]
+    return [one for one in told if one.outcome is not Outcome.ERROR]
+
+
 def compare(first: Attempts, second: Attempts) -> list[Difference]:
-    """Where the targets differ, by test in the order of the first. The first attempts are compared; the others only
-    say what is unsteady."""
-    tests = list(dict.fromkeys([*first[0], *second[0]]))
-    return [difference for test in tests for difference in _of_test(test, first, second)]
+    """Where the targets differ in tests that both have answered. The first answers are compared; the others only say
+    what is unsteady."""
+    return [difference for test in tests(first, second) for difference in _of_test(test, first, second)]
+
+
+def unanswered(first: Attempts, second: Attempts, names: tuple[str, str]) -> list[Unanswered]:
+    """What a target has not answered a single time: that is the lab's doing, or nobody's, and no difference."""
+    sides = tuple(zip(names, (first, second), strict=True))
+    return [
+        Unanswered(test, name, _why(test, side))
+        for test in tests(first, second)
+        for name, side in sides
+        if not answers(test, side)
+    ]
+
+
+def _why(test: str, side: Attempts) -> str:
+    return next((_outcome(attempt[test]) for attempt in side if test in attempt), "not asked")
 
 
 def _of_test(test: str, first: Attempts, second: Attempts) -> Iterator[Difference]:
-    here, there = first[0].get(test), second[0].get(test)
-    if here is None or there is None:
-        yield Difference(test, Aspect.OUTCOME, _outcome(here), _outcome(there))
+    here, there = answers(test, first), answers(test, second)
+    if not here or not there:
         return
-    unsteady = {aspect for side in (first, second) for aspect in _changes(test, side)}
-    for aspect, one, other in differences(here, there):
+    unsteady = {aspect for told in (here, there) for aspect in _changes(told)}
+    for aspect, one, other in differences(here[0], there[0]):
         yield Difference(test, aspect, one, other, aspect in unsteady)
 
 
-def _changes(test: str, side: Attempts) -> Iterator[Aspect]:
+def _changes(told: Sequence[Told]) -> Iterator[Aspect]:
     """In what a target differs from itself."""
-    told = [attempt[test] for attempt in side if test in attempt]
     for again in told[1:]:
         yield from (aspect for aspect, _, _ in differences(told[0], again))
 
@@ -105,9 +157,7 @@ def differences(one: Told, other: Told) -> Iterator[tuple[Aspect, str, str]]:
         yield from _messages(one.messages, other.messages)
 
 
-def _outcome(told: Told | None) -> str:
-    if told is None:
-        return "not asked"
+def _outcome(told: Told) -> str:
     first = told.said.splitlines()[0] if told.said and told.outcome is not Outcome.PASS else ""
     return f"{told.outcome}: {first}" if first else told.outcome.value
 

@@ -4,22 +4,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from harness.log import printable
-from harness.model.told import Difference
+from harness.model.told import Comparison, Difference
 
 
-def text(names: tuple[str, str], asked: int, found: Sequence[Difference], deaf: Iterable[str]) -> str:
-    """The differences by test; what a side does not repeat itself comes last."""
-    sure = [difference for difference in found if not difference.unsteady]
-    rows = [f"{names[0]} and {names[1]}: {asked} tests asked of both, {len({d.test for d in sure})} differ"]
-    rows += [f"no messages of {why}" for why in deaf]
+def text(found: Comparison) -> str:
+    """The differences by test; what a side does not repeat itself comes behind them, what nobody knows last."""
+    sure = [difference for difference in found.differences if not difference.unsteady]
+    first, second = found.names
+    rows = [f"{first} and {second}: {found.asked} tests answered by both, {len({d.test for d in sure})} differ"]
+    rows += [f"no messages of {why}" for why in found.deaf]
+    rows += [f"{who}: what it does not repeat is not known" for who in found.once]
     rows += _rows(sure)
-    unsteady = [difference for difference in found if difference.unsteady]
+    unsteady = [difference for difference in found.differences if difference.unsteady]
     if unsteady:
         rows += ["", "one of them does not repeat itself in these:", *_rows(unsteady)]
+    for name in dict.fromkeys(found.names):
+        missing = [f"    {one.test}: {one.why}" for one in found.unanswered if one.target == name]
+        rows += ["", f"could not be asked of {name}:", *missing] if missing else []
     return printable("\n".join(rows)) + "\n"
 
 
@@ -32,7 +37,7 @@ def _rows(found: Sequence[Difference]) -> list[str]:
     return rows
 
 
-def data(names: tuple[str, str], asked: int, found: Sequence[Difference], deaf: Iterable[str]) -> str:
+def data(found: Comparison) -> str:
     """The same as JSON."""
-    told = {"targets": names, "asked": asked, "deaf": list(deaf), "differences": [asdict(one) for one in found]}
-    return json.dumps(told, indent=1) + "\n"
+    told = asdict(found)
+    return json.dumps({"targets": told.pop("names"), **told}, indent=1) + "\n"

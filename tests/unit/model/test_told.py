@@ -10,7 +10,7 @@ import pytest
 
 from harness.formats import mailbox_trace
 from harness.model.result import Outcome
-from harness.model.told import Aspect, Calls, Difference, Message, Told, compare
+from harness.model.told import Aspect, Calls, Comparison, Difference, Message, Told, Unanswered, compare, unanswered
 
 LINES = """\
 # tracer: nop
@@ -124,8 +124,34 @@ def test_who_could_not_listen_says_nothing_about_messages() -> None:
     assert differences(GOOD, replace(GOOD, messages=None)) == []
 
 
-def test_a_test_that_one_did_not_answer() -> None:
-    assert compare([{TEST: GOOD}], [{}]) == [Difference(TEST, Aspect.OUTCOME, "PASS", "not asked")]
+AWAY = Told(Outcome.ERROR, said="the machine went away\nmore")
+
+
+@pytest.mark.parametrize(("told", "why"), [({}, "not asked"), ({TEST: AWAY}, "ERROR: the machine went away")])
+def test_what_one_could_not_be_asked_is_no_difference(told: dict[str, Told], why: str) -> None:
+    assert compare([{TEST: GOOD}], [told]) == []
+    assert unanswered([{TEST: GOOD}], [told], ("a", "b")) == [Unanswered(TEST, "b", why)]
+    assert unanswered([told], [{TEST: GOOD}], ("a", "b")) == [Unanswered(TEST, "a", why)]
+
+
+@pytest.mark.parametrize("told", [{}, {TEST: AWAY}])
+def test_what_was_answered_the_second_time_is_compared(told: dict[str, Told]) -> None:
+    failed = Told(Outcome.FAIL, said="no")
+    assert unanswered([told, {TEST: GOOD}], [{TEST: GOOD}], ("a", "b")) == []
+    assert compare([told, {TEST: GOOD}], [{TEST: GOOD}, told]) == [], "to be away is not to be unsteady"
+    found = compare([told, {TEST: replace(failed, calls=CALLS, messages=GOOD.messages)}], [{TEST: GOOD}, told])
+    assert found == [Difference(TEST, Aspect.OUTCOME, "FAIL: no", "PASS")]
+
+
+def test_a_difference_counts_more_than_what_could_not_be_asked() -> None:
+    gone = (Unanswered(TEST, "a", "not asked"),)
+    one = Difference(TEST, Aspect.OUTCOME, "PASS", "FAIL")
+    unsteady = replace(one, unsteady=True)
+    found = [
+        Comparison(("a", "b"), 1, differences, (), missing).status
+        for differences, missing in [((), ()), ((unsteady,), ()), ((unsteady,), gone), ((one,), gone)]
+    ]
+    assert found == [0, 0, 3, 1]
 
 
 def test_what_a_side_does_not_repeat_is_unsteady() -> None:
