@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @click.argument("first", metavar="TARGET-A")
 @click.argument("second", metavar="TARGET-B")
 @click.option("--kernel", metavar="SRC", default="", help=f"asked on both: {SRC}")
-@click.option("--npu", type=click.Choice(["npu1", "npu4", "npu5", "npu6"]), help="generation of both  [npu4]")
+@click.option(
+    "--npu", type=click.Choice(["npu1", "npu4", "npu5", "npu6"]), help="generation of both  [npu4, or the run's]"
+)
 @click.option("--address-mode", type=click.Choice([m.value for m in AddressMode]), help="of both")
 @click.option(
     "--boot",
@@ -47,19 +49,21 @@ def compare_npu(
     have it (these do not say what is in a message: a status shows in what the call that sent it answered).
 
     TARGET is emulated, emulated:NPU, ssh:HOST, passthrough:PCI-ADDRESS, or the folder of a run that was traced: one of
-    these runs from a machine with an NPU is all that is needed from there.
+    these runs from a machine with an NPU is all that is needed from there. What is not given here is as in that run
+    (generation, address mode, suite, selection), or beside a passed-through NPU carveout; in what two are not asked the
+    same all the same is said.
 
     A test that one of them has not answered a single time (its machine went away) is no difference; it is listed apart.
 
     Exit status: 0 they answer alike, 1 they differ, 3 they do not, but one of them could not be asked all, or nothing.
     """
-    from harness.compare import ask, compared, side
+    from harness.compare import ask, compared, sides, unlike
     from harness.host.store import Store
     from harness.reporters import comparison, write
     from harness.run import Run
 
     given = {key: value for key, value in {"kernel": kernel, **options}.items() if value}
-    sides = side(first, given), side(second, given)
+    both = sides((first, second), given)
     folder = out or Path("runs") / f"compare-{datetime.now():%Y-%m-%d-%H%M%S}"
     store = Store()
 
@@ -67,7 +71,7 @@ def compare_npu(
         write(Run(job, where, store).execute())
 
     try:
-        found = compared(ask(sides, times, folder, run), (first, second))
+        found = compared(ask(both, times, folder, run), (first, second), unlike(both))
     except BrokenPipeError as error:
         raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
     render = comparison.data if as_json else comparison.text

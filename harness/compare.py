@@ -14,14 +14,46 @@ from harness.formats.records import fold
 from harness.job import Job, check, read_toml
 from harness.log import say
 from harness.model.told import Comparison, Told, answers, compare, tests, unanswered
+from harness.model.variant import AddressMode
 from harness.plan import HEAD
 
 NPUS = ("npu1", "npu4", "npu5", "npu6")
 Ask = Callable[[Job, Path], object]
+Sides = tuple[Job | Path, Job | Path]
+LENT = "passthrough:"
+TAKEN_OVER = {"npu", "address_mode", "suite", "select", "quick"}
+"""Of a run that is there already: how the other side is asked, if nobody says otherwise."""
+WHAT_IS_ASKED = (
+    *("kernel", "series", "base_patch", "edits", "kconfig", "profile"),
+    *("npu", "address_mode", "suite", "select", "quick"),
+)
+"""All of a job that can change an answer, but for the target."""
+
+
+def sides(texts: tuple[str, str], asked: Mapping[str, Any]) -> Sides:
+    """What a person named. What he did not say is as on the side that is fixed: a run's folder, or a device that is
+    lent. UsageError: it is none, or cannot be asked that."""
+    first, second = map(_fixed, texts)
+    one = side(texts[0], {**_of(texts[0], second), **first, **asked})
+    return one, side(texts[1], {**_of(texts[1], first), **second, **asked})
+
+
+def _of(text: str, other: Mapping[str, Any]) -> dict[str, Any]:
+    """What a side can take over: a machine has no memory for a carveout."""
+    none = {"address_mode": AddressMode.CARVEOUT} if text.startswith("ssh:") else {}
+    return {key: value for key, value in other.items() if none.get(key) != value}
+
+
+def _fixed(text: str) -> dict[str, Any]:
+    """In which way this side is asked, and no other can be."""
+    path = Path(text) / "job.toml"
+    if path.is_file():
+        return read_toml(path, Job).model_dump(include=TAKEN_OVER)
+    return {"address_mode": AddressMode.CARVEOUT} if text.startswith(LENT) else {}
 
 
 def side(text: str, asked: Mapping[str, Any]) -> Job | Path:
-    """What a person named: a run folder, a target, or emulated:NPU. UsageError: none of these."""
+    """A run folder, a target, or emulated:NPU. UsageError: none of these."""
     folder = Path(text)
     if (folder / "job.toml").is_file():
         if not read_toml(folder / "job.toml", Job).traced:
@@ -41,10 +73,27 @@ def side(text: str, asked: Mapping[str, Any]) -> Job | Path:
         raise UsageError(error.message, hint=f"{error.hint}; a target is {hint}") from error
 
 
-def ask(sides: tuple[Job | Path, Job | Path], times: int, out: Path, run: Ask) -> tuple[list[Path], list[Path]]:
+def unlike(both: Sides) -> tuple[str, ...]:
+    """In what the two are not asked the same, each with both words for it: it can be why they differ."""
+    jobs = [read_toml(one / "job.toml", Job) if isinstance(one, Path) else one for one in both]
+    first, second = (job.model_dump(mode="json") for job in jobs)
+    return tuple(
+        f"{name}: {_words(first[name])} | {_words(second[name])}"
+        for name in WHAT_IS_ASKED
+        if first[name] != second[name]
+    )
+
+
+def _words(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value) or "none"
+
+
+def ask(both: Sides, times: int, out: Path, run: Ask) -> tuple[list[Path], list[Path]]:
     """The run folders of both sides, asked ``times`` each where they are not runs already."""
     folders: tuple[list[Path], list[Path]] = ([], [])
-    for name, one, found in zip("ab", sides, folders, strict=True):
+    for name, one, found in zip("ab", both, folders, strict=True):
         if isinstance(one, Path):
             found.append(one)
             continue
@@ -55,20 +104,22 @@ def ask(sides: tuple[Job | Path, Job | Path], times: int, out: Path, run: Ask) -
     return folders
 
 
-def compared(folders: tuple[list[Path], list[Path]], names: tuple[str, str]) -> Comparison:
-    """Read the runs. InfraError: a side has not answered a single test."""
+def compared(
+    folders: tuple[list[Path], list[Path]], names: tuple[str, str], otherwise: tuple[str, ...] = ()
+) -> Comparison:
+    """Read the runs, which were asked ``otherwise`` in that. InfraError: a side has not answered a single test."""
     first, second = ([read(folder) for folder in of_side] for of_side in folders)
-    sides = tuple(zip(names, (first, second), folders, strict=True))
-    for name, told, of_side in sides:
+    named = tuple(zip(names, (first, second), folders, strict=True))
+    for name, told, of_side in named:
         if not any(answers(test, told) for test in tests(told, ())):
             raise InfraError(
                 f"{name} has not answered a single test", hint=f"'xdna-harness report {of_side[0]}' says why"
             )
     both = [test for test in tests(first, second) if answers(test, first) and answers(test, second)]
-    deaf = tuple(f"{name}: {why}" for name, _, of_side in sides for why in sorted(_deaf(of_side)))
-    once = tuple(row for name, told, _ in sides for row in _once(name, [len(answers(test, told)) for test in both]))
+    deaf = tuple(f"{name}: {why}" for name, _, of_side in named for why in sorted(_deaf(of_side)))
+    once = tuple(row for name, told, _ in named for row in _once(name, [len(answers(test, told)) for test in both]))
     missing = tuple(unanswered(first, second, names))
-    return Comparison(names, len(both), tuple(compare(first, second)), deaf, missing, once)
+    return Comparison(names, len(both), tuple(compare(first, second)), deaf, missing, once, otherwise)
 
 
 def _once(name: str, times: Sequence[int]) -> Iterator[str]:

@@ -80,7 +80,8 @@ class Unanswered:
 @dataclass(frozen=True)
 class Comparison:
     """``asked``: how many tests both have answered. ``deaf``: why the messages of a side are not known. ``once``: who
-    has answered only once, so that nobody knows what he does not repeat."""
+    has answered only once, so that nobody knows what he does not repeat. ``unlike``: in what they were not asked the
+    same."""
 
     names: tuple[str, str]
     asked: int
@@ -88,6 +89,7 @@ class Comparison:
     deaf: tuple[str, ...] = ()
     unanswered: tuple[Unanswered, ...] = ()
     once: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
 
     @property
     def status(self) -> int:

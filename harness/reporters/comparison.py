@@ -16,6 +16,7 @@ def text(found: Comparison) -> str:
     sure = [difference for difference in found.differences if not difference.unsteady]
     first, second = found.names
     rows = [f"{first} and {second}: {found.asked} tests answered by both, {len({d.test for d in sure})} differ"]
+    rows += [f"not asked the same, {what}" for what in found.unlike]
     rows += [f"no messages of {why}" for why in found.deaf]
     rows += [f"{who}: what it does not repeat is not known" for who in found.once]
     rows += _rows(sure)
