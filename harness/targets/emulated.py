@@ -27,6 +27,8 @@ THAW_SECONDS = 30.0
 CONTEXT_SECONDS = 2.0
 CLOCK_SECONDS = 10.0
 """How far the clock of a restored guest may be from ours: the answer's way, on a busy machine."""
+DMESG_LINES = 30
+"""So much of the kernel's last words is evidence."""
 
 ASKS = {
     "npu.script": "script",
@@ -130,10 +132,22 @@ class EmulatedSession:
             # The kernel said no: an unknown symbol, or the driver's own init. That is the patch's, not the lab's.
             raise SessionLost(Lost(False, f"the driver does not load: {error.message}", self.console())) from error
         if mode is AddressMode.CARVEOUT:
-            text = f"{CARVEOUT_SIZE:#x}@{CARVEOUT_BASE:#x}\n"
-            self.put(f"/sys/kernel/debug/accel/{NPU_ADDRESS}/carveout", text.encode())
+            self._give_carveout()
         self.build_id = str(loaded[-1].get("build_id", "")) if loaded else ""
         return self.build_id
+
+    def _give_carveout(self) -> None:
+        """A driver that is there and does not take it is the kernel's doing. Where there is none it did not probe: who
+        looks for its device node says so."""
+        folder = f"/sys/kernel/debug/accel/{NPU_ADDRESS}"
+        try:
+            self.put(f"{folder}/carveout", f"{CARVEOUT_SIZE:#x}@{CARVEOUT_BASE:#x}\n".encode())
+        except AgentRefused as error:
+            if self.run(["test", "-d", folder])[0] != 0:
+                return
+            tail = "\n".join(self.run(["dmesg"])[1].splitlines()[-DMESG_LINES:])
+            what = f"the driver does not take its carveout: {error.message}\n{tail}"
+            raise SessionLost(Lost(False, what, self.console())) from error
 
     def settle(self, seconds: float) -> bool:
         """Let the driver suspend its idle device; False when it does not within ``seconds``."""

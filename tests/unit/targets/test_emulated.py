@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from harness.host.port import MAX_LINE, Port
 from harness.host.snapshot import StateDamaged
 from harness.model.kernel import Kernel, Module, Profile
 from harness.model.session import SessionLost, SuiteRequest
-from harness.model.variant import Variant
+from harness.model.variant import AddressMode, Variant
 from harness.targets.emulated import EmulatedSession
 
 KERNEL = Kernel("k", "7.3.4-xdna-k", Profile.PLAIN, Path("i"), (Path("amdxdna.ko"),), Path("b"), Path("l"))
@@ -198,6 +199,43 @@ def test_a_driver_that_does_not_load_is_the_kernels() -> None:
         opened.load_driver(5.0)
     guest.join(5)
     assert not raised.value.lost.ours
+
+
+def load_with_carveout(boot: FakeBoot, there: bool) -> EmulatedSession:
+    """A driver that loads; who writes its carveout is refused. ``there``: it has probed."""
+    opened = session(boot)
+    opened.payload = replace(PAYLOAD, variant=Variant(address_mode=AddressMode.CARVEOUT))
+
+    def script() -> None:
+        for answer in (
+            {"value": [{"build_id": "b1d"}]},
+            {"error": "PermissionError: [Errno 13] carveout"},
+            {"value": {"status": 0 if there else 1, "output": ""}},
+            {"value": {"status": 0, "output": "no\nmemory"}},
+        ):
+            heard = boot.hear()
+            boot.say({"done": heard["id"], **answer})
+            if heard["cmd"] == "run" and not there:
+                return
+
+    guest = run_guest(script)
+    try:
+        opened.load_driver(5.0)
+    finally:
+        guest.join(5)
+    return opened
+
+
+def test_a_carveout_that_the_driver_does_not_take_is_the_kernels() -> None:
+    with pytest.raises(SessionLost, match="does not take its carveout") as raised:
+        load_with_carveout(FakeBoot(), there=True)
+    lost = raised.value.lost
+    assert (lost.ours, lost.console) == (False, "console")
+    assert lost.evidence.endswith("\nno\nmemory")
+
+
+def test_a_driver_that_does_not_probe_is_left_to_who_looks_for_its_node() -> None:
+    assert load_with_carveout(FakeBoot(), there=False).build_id == "b1d"
 
 
 def test_garbage_on_the_port_is_not_believed() -> None:
