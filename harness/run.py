@@ -96,7 +96,7 @@ class Run:
         if not self.sandbox.isolated:
             warn(confined)
         if self.job.lent:
-            refuse(full_address(self.job.lent), self.job.profile)
+            refuse(full_address(self.job.lent), self.job.variant)
         todo = self.plan()
         with self._held:
             modules = self.builds.modules(todo)

@@ -21,9 +21,9 @@ from harness.host.machine import Boot
 from harness.host.payload import Payload
 from harness.host.pci import Pci
 from harness.host.vm import MEMORY_MB, Machine
-from harness.model.kernel import Profile
 from harness.model.passthrough import lacks
 from harness.model.session import Start
+from harness.model.variant import Variant
 from harness.targets.emulated import EmulatedSession
 
 
@@ -70,7 +70,7 @@ class PassthroughGuests:
         """A guest whose agent waits. SessionLost: its kernel does not come up. UsageError: all that is in the way of
         lending the device; InfraError: it does not bind, or does not go back."""
         address = self.machine.lent
-        refuse(address, self.machine.variant.profile, self._loans.pci)
+        refuse(address, self.machine.variant, self._loans.pci)
         with self._loans.lent(address, self.run, self._check):
             boot = Boot(self.machine, folder)
             self._live.append(boot)
@@ -98,9 +98,14 @@ class PassthroughGuests:
         """There is nothing to throw away."""
 
 
-def refuse(address: str, profile: Profile, pci: Pci | None = None) -> None:
-    """UsageError with all that is in the way of lending a device to a guest with this kernel, one a line."""
-    found = lacks((pci or Pci()).situation(address), MEMORY_MB[profile] << 20)
+def refuse(address: str, variant: Variant, pci: Pci | None = None) -> None:
+    """UsageError: it is of another generation than the suite will ask, which would then blame the driver; or all that
+    is in the way of lending it to a guest with this kernel, one a line."""
+    now = (pci or Pci()).situation(address)
+    if now.function is not None and now.function.npu not in ("", variant.npu):
+        npu = now.function.npu
+        raise UsageError(f"{address} is an {npu}, not an {variant.npu}", hint=f"say so with --npu {npu}")
+    found = lacks(now, MEMORY_MB[variant.profile] << 20)
     if found:
         more = "".join(f"\n- {lack}" for lack in found)
         raise UsageError(f"{address} cannot be given to a guest:{more}", hint="mend that, and run it again")
