@@ -83,11 +83,13 @@ class Lab:
         payload = self.payload(module, variant)
         return Guests(store, machine, payload, npu_code(), hello_seconds * factor, factor, standby)
 
-    def lending(self, module: Module, job: Job, run: str, check: Callable[[], None]) -> PassthroughGuests:
-        """The guests of a driver on this host's NPU."""
+    def lending(
+        self, module: Module, job: Job, run: str, check: Callable[[], None], note: Callable[[str], None]
+    ) -> PassthroughGuests:
+        """The guests of a driver on this host's NPU. ``note`` goes into the report."""
         machine = replace(self.machine(module.kernel, job.variant), lent=full_address(job.lent))
         seconds = job.boot_seconds * SLOWER[module.kernel.profile]
-        return PassthroughGuests(machine, self.payload(module, job.variant), run, seconds, check)
+        return PassthroughGuests(machine, self.payload(module, job.variant), run, seconds, check, note)
 
 
 def npu_code() -> str:

@@ -208,7 +208,7 @@ class Run:
             guests = SshGuests(self.machine, payload)
         elif job.lent:
             assert self.lease is not None
-            guests = self.lab.lending(module, job, str(self.out), self.lease.check)
+            guests = self.lab.lending(module, job, str(self.out), self.lease.check, self.records.note)
         else:
             guests = self.lab.guests(module, job.variant, job.boot_seconds, self.store, self.standby)
         self.lanes[name] = LaneRun(module, self.builds.folder(name), question, guests, self.records.note)

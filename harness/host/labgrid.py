@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.errors import InfraError, UsageError
+from harness.errors import HarnessError, InfraError, UsageError
 from harness.host import proc
 from harness.log import say, warn
 
@@ -43,9 +43,7 @@ def place(name: str, wait: float) -> Iterator[None]:
     try:
         yield
     finally:
-        status, said = _client(name, "release")
-        if status != 0:
-            warn(f"the labgrid place {name} was not released: {said}")
+        _release(name)
 
 
 def _acquire(name: str) -> str:
@@ -61,6 +59,16 @@ def _acquire(name: str) -> str:
     raise InfraError(
         f"labgrid: {said}", hint=f"does '{CLIENT} -p {name} show' work? LG_COORDINATOR names the coordinator"
     )
+
+
+def _release(name: str) -> None:
+    """That it does not work changes nothing of what happened meanwhile."""
+    try:
+        status, said = _client(name, "release")
+    except HarnessError as error:
+        status, said = 1, error.message
+    if status != 0:
+        warn(f"the labgrid place {name} was not released: {said}; '{CLIENT} -p {name} release' does it")
 
 
 def _client(name: str, verb: str) -> tuple[int, str]:

@@ -21,13 +21,14 @@ from harness.host import proc
 from harness.host.holder import is_gone, this_process
 from harness.host.pci import Pci
 from harness.host.state import state_folder
-from harness.log import say
+from harness.log import say, warn
 from harness.model.lease import Holder
 from harness.model.passthrough import VFIO
 
 BIND_SECONDS = 30.0
 """How long a driver may take to bind or to let go: amdxdna waits 5 s for firmware, twice."""
 MODPROBE_SECONDS = 60.0
+REPAIR = "'xdna-harness doctor --repair'"
 
 
 @dataclass(frozen=True)
@@ -57,24 +58,29 @@ class Loans:
         self.folder = folder or state_folder() / "passthrough"
 
     @contextmanager
-    def lent(self, address: str, run: str, check: Callable[[], None] = lambda: None) -> Iterator[None]:
+    def lent(
+        self, address: str, run: str, check: Callable[[], None] = lambda: None, tell: Callable[[str], None] = warn
+    ) -> Iterator[None]:
         """The device is vfio-pci's meanwhile. ``check`` raises when it is not ours to touch. InfraError: it does not
-        bind; or it does not go back, which is said with what to do."""
+        bind. That it does not go back is told, and changes nothing of what happened meanwhile."""
         check()
         self.lend(address, run)
         try:
             yield
         finally:
-            self.give_back(self._read(address))
+            try:
+                self.give_back(self._read(address))
+            except InfraError as error:
+                tell(f"{address} was not given back ({error.message}): once this has ended, {REPAIR}")
 
     def lend(self, address: str, run: str) -> None:
         """Write the journal, then bind to vfio-pci. What an earlier process left is put right first. InfraError."""
-        for old in self.left():
-            if old.address == address:
-                say(f"{address} was left with vfio-pci by {old.holder}: giving it back first")
-                self.give_back(old)
         if self.path(address).exists():
-            raise InfraError(f"{address} is lent to {self._read(address).holder}", hint="wait for its end, or end it")
+            old = self._read(address)
+            if not (_left(old) or _ours(old)):
+                raise InfraError(f"{address} is lent to {old.holder}", hint="wait for its end, or end it")
+            say(f"{address} was left with vfio-pci by {old.holder}: giving it back first")
+            self.give_back(old)
         before = (self.pci.folder(address) / "driver_override").read_text().strip()
         loan = Loan(address, self.pci.driver(address), "" if before == "(null)" else before, this_process(run))
         self._write(loan)
@@ -83,8 +89,9 @@ class Loans:
             proc.run(words, what=f"modprobe {VFIO}", timeout=MODPROBE_SECONDS, check=False)
         try:
             self._rebind(address, VFIO, VFIO)
-        except InfraError:
-            self.give_back(loan)
+        except BaseException:
+            with suppress(InfraError):  # the journal stays
+                self.give_back(loan)
             raise
 
     def give_back(self, loan: Loan) -> None:
@@ -112,14 +119,14 @@ class Loans:
         deadline = time.monotonic() + BIND_SECONDS
         while (now := self.pci.driver(address)) != driver:
             if time.monotonic() > deadline:
-                hint = f"see dmesg; 'modprobe {driver}' if it is not loaded; then 'xdna-harness doctor --repair'"
+                hint = f"see dmesg; 'modprobe {driver}' if it is not loaded; then {REPAIR}"
                 raise InfraError(f"{what} within {BIND_SECONDS:.0f} s ({now or 'no driver'} has it)", hint=hint)
             time.sleep(0.05)
 
     def left(self) -> list[Loan]:
         """The loans whose process is gone: nobody else will give these back."""
         loans = [self._read(path.stem) for path in sorted(self.folder.glob("*.json"))]
-        return [loan for loan in loans if is_gone(loan.holder) or not _same_boot(loan.holder)]
+        return [loan for loan in loans if _left(loan)]
 
     def path(self, address: str) -> Path:
         return self.folder / f"{address}.json"
@@ -145,9 +152,15 @@ class Loans:
         os.close(folder)
 
 
-def _same_boot(holder: Holder) -> bool:
-    """A loan does not outlive the kernel, whoever made it."""
-    return holder.place.split()[:1] == this_process("").place.split()[:1]
+def _left(loan: Loan) -> bool:
+    """Its process is gone. A loan does not outlive the kernel, whoever made it."""
+    same_boot = loan.holder.place.split()[:1] == this_process("").place.split()[:1]
+    return is_gone(loan.holder) or not same_boot
+
+
+def _ours(loan: Loan) -> bool:
+    """This process made it, and could not give it back: one has a device once."""
+    return this_process(loan.holder.run) == loan.holder
 
 
 def _put(path: Path, text: str) -> None:

@@ -21,6 +21,7 @@ from harness.host.machine import Boot
 from harness.host.payload import Payload
 from harness.host.pci import Pci
 from harness.host.vm import MEMORY_MB, Machine
+from harness.log import warn
 from harness.model.passthrough import lacks
 from harness.model.session import Start
 from harness.model.variant import Variant
@@ -47,18 +48,26 @@ class PassthroughSession(EmulatedSession):
 
 
 class PassthroughGuests:
-    """Opens sessions, one at a time, while the device is vfio-pci's. ``check`` raises when the device is not ours."""
+    """Opens sessions, one at a time, while the device is vfio-pci's. ``check`` raises when the device is not ours.
+    ``note`` goes into the report."""
 
     fresh = True
 
     def __init__(
-        self, machine: Machine, payload: Payload, run: str, hello_seconds: float, check: Callable[[], None]
+        self,
+        machine: Machine,
+        payload: Payload,
+        run: str,
+        hello_seconds: float,
+        check: Callable[[], None],
+        note: Callable[[str], None] = warn,
     ) -> None:
         self.machine = machine
         self.payload = replace(payload, firmware=npu_firmware())
         self.run = run
         self.hello_seconds = hello_seconds
         self._check = check
+        self._note = note
         self._loans = Loans()
         self._live: list[Boot] = []
 
@@ -67,11 +76,14 @@ class PassthroughGuests:
 
     @contextmanager
     def open(self, folder: Path, start: Start) -> Iterator[PassthroughSession]:
-        """A guest whose agent waits. SessionLost: its kernel does not come up. UsageError: all that is in the way of
-        lending the device; InfraError: it does not bind, or does not go back."""
+        """A guest whose agent waits. SessionLost: its kernel does not come up. InfraError: all that is in the way of
+        lending the device now, in the middle of a run; or it does not bind."""
         address = self.machine.lent
-        refuse(address, self.machine.variant, self._loans.pci)
-        with self._loans.lent(address, self.run, self._check):
+        try:
+            refuse(address, self.machine.variant, self._loans.pci)
+        except UsageError as error:
+            raise InfraError(error.message, hint=error.hint) from error
+        with self._loans.lent(address, self.run, self._check, self._note):
             boot = Boot(self.machine, folder)
             self._live.append(boot)
             try:

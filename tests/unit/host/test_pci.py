@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InfraError, UsageError
+from harness.host import holder as holder_module
 from harness.host import loan as loans_module
 from harness.host.loan import Loan, Loans
 from harness.host.pci import Pci, full_address
 from harness.model.passthrough import VFIO, lacks
+from harness.model.session import Lost, SessionLost
 
 NPU, AUDIO, BRIDGE = "0000:c5:00.1", "0000:c5:00.0", "0000:00:08.2"
 
@@ -156,12 +158,47 @@ def test_one_that_does_not_bind_goes_back_at_once(host: Host, loans: Loans) -> N
     assert not loans.path(NPU).exists()
 
 
-def test_one_that_does_not_go_back_is_still_on_the_list(host: Host, loans: Loans) -> None:
+def test_one_that_does_not_go_back_is_told_and_still_on_the_list(
+    host: Host, loans: Loans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's report is not lost over it."""
     host.refuses.add("amdxdna")
+    told: list[str] = []
+    with loans.lent(NPU, "a run", tell=told.append):
+        pass
+    (said,) = told
+    assert said.startswith(f"{NPU} was not given back (amdxdna does not take")
+    assert "doctor --repair" in said
+    assert loans.path(NPU).exists()
+    assert loans.left() == [], "we live"
+    monkeypatch.setattr(loans_module, "is_gone", lambda holder: True)
+    assert [loan.address for loan in loans.left()] == [NPU]
+
+
+def test_what_happened_meanwhile_counts_more_than_what_does_not_go_back(host: Host, loans: Loans) -> None:
+    host.refuses.add("amdxdna")
+    with pytest.raises(SessionLost, match="the guest is gone"):
+        with loans.lent(NPU, "a run", tell=lambda text: None):
+            raise SessionLost(Lost(False, "the guest is gone", ""))
+
+
+def test_what_this_process_could_not_give_back_goes_back_before_the_next_guest(host: Host, loans: Loans) -> None:
+    host.refuses.add("amdxdna")
+    with loans.lent(NPU, "a run", tell=lambda text: None):
+        pass
     with pytest.raises(InfraError, match="amdxdna does not take") as caught:
-        with loans.lent(NPU, "a run"):
-            pass
+        Loans(host.pci, loans.folder).lend(NPU, "a run")
     assert "doctor --repair" in caught.value.hint
+    host.refuses.clear()
+    with Loans(host.pci, loans.folder).lent(NPU, "a run"):
+        assert state(host) == (VFIO, VFIO)
+    assert state(host) == ("amdxdna", "(null)")
+
+
+def test_one_that_neither_binds_nor_goes_back_says_the_first(host: Host, loans: Loans) -> None:
+    host.refuses |= {VFIO, "amdxdna"}
+    with pytest.raises(InfraError, match=r"vfio-pci does not take 0000:c5:00\.1"):
+        loans.lend(NPU, "a run")
     assert loans.path(NPU).exists()
 
 
@@ -211,5 +248,8 @@ def test_after_a_reboot_only_the_journal_goes(host: Host, loans: Loans) -> None:
 
 def test_a_living_borrower_is_named(loans: Loans) -> None:
     loans.lend(NPU, "runs/1")
-    with pytest.raises(InfraError, match=rf"lent to .* process {os.getpid()}, runs/1"):
+    ours = Loan.read(loans.path(NPU).read_text())
+    parent = replace(ours.holder, pid=os.getppid(), started=holder_module._started(os.getppid()) or 0)
+    loans._write(replace(ours, holder=parent))
+    with pytest.raises(InfraError, match=rf"lent to .* process {os.getppid()}, runs/1"):
         loans.lend(NPU, "runs/2")
