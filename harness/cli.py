@@ -18,6 +18,7 @@ import click
 
 from harness import cli_compare, cli_hosts, cli_nightly, cli_prove, cli_review, cli_self
 from harness.cli_prove import SRC
+from harness.ending import end_in_order
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.job import Job, check, read_toml
 from harness.log import printable, say
@@ -315,6 +316,7 @@ cli_self.add_loudness(cli)
 
 def main() -> None:
     """Entry point: errors become two lines and an exit code, our own bugs a traceback."""
+    end_in_order()
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as leave:

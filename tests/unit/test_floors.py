@@ -54,6 +54,7 @@ FLOORS = {
     "nightly": 4,
     "matrix": 4,
     "cli": 5,
+    "ending": 4,
     "cli_prove": 5,
     "cli_nightly": 5,
     "cli_self": 5,

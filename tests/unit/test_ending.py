@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Who is told to end gives back what he has, and says that he was interrupted: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from harness.cli import INTERRUPTED
+
+VERB = """
+import sys, time
+from pathlib import Path
+from harness import cli
+
+def verb(**how):
+    Path("ready").touch()
+    try:
+        time.sleep(60)
+    finally:
+        print("gives back", flush=True)
+        time.sleep(0.5)
+        Path("given-back").touch()
+
+cli.cli.main = verb
+cli.main()
+"""
+SECONDS = 120.0
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """The program at a verb that has something; what it says goes to a file, or to ``out``."""
+    running = []
+
+    def begin(out: int | IO[bytes] | None = None, ignored: int = 0) -> subprocess.Popen[bytes]:
+        before = signal.signal(ignored, signal.SIG_IGN) if ignored else None
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        with (tmp_path / "out").open("wb") as file:
+            sink = file if out is None else out
+            argv = [sys.executable, "-c", VERB]
+            process = subprocess.Popen(argv, cwd=tmp_path, env=env, stdout=sink, stderr=sink)
+        if ignored:
+            signal.signal(ignored, before)
+        running.append(process)
+        deadline = time.monotonic() + SECONDS
+        while not (tmp_path / "ready").exists():
+            assert process.poll() is None, (tmp_path / "out").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_is_told_to_end_gives_back_first(start: Start, tmp_path: Path, number: int) -> None:
+    process = start()
+    process.send_signal(number)
+    assert process.wait(SECONDS) == INTERRUPTED
+    assert (tmp_path / "given-back").exists()
+    assert "interrupted; the same command" in (tmp_path / "out").read_text()
+
+
+def test_told_twice_it_still_gives_back(start: Start, tmp_path: Path) -> None:
+    """A shell that ends and the kernel both say that the terminal is gone."""
+    process = start()
+    for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+        process.send_signal(number)
+        time.sleep(0.1)
+    assert process.wait(SECONDS) == INTERRUPTED
+    assert (tmp_path / "given-back").exists()
+
+
+def test_what_is_said_to_a_terminal_that_is_gone_changes_nothing(start: Start, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    process = start(theirs)
+    os.close(theirs)
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(SECONDS) == INTERRUPTED
+    assert (tmp_path / "given-back").exists()
+
+
+def test_under_nohup_a_terminal_may_go(start: Start, tmp_path: Path) -> None:
+    process = start(ignored=signal.SIGHUP)
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.terminate()
+    assert process.wait(SECONDS) == INTERRUPTED
