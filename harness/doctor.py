@@ -52,13 +52,24 @@ def examine(install: bool, tests: bool, benchmarks: bool = False, review: bool =
     )
     free = store.free_bytes() / 1e9
     tell("disk", f"{free:.0f} GB free for the cache in {store.root}", bad=free < MIN_FREE_GB)
-    for loan in Loans().left():
-        tell(
-            "passthrough", f"{loan.address} was not given back by {loan.holder}: xdna-harness doctor --repair", bad=True
-        )
+    _passthrough(Loans(), tell)
     emulator_works = not lacking and _emulator(store, tell)
     tell.end()
     return GOOD if emulator_works and not lacking else MISSING
+
+
+def _passthrough(loans: Loans, tell: _Teller) -> None:
+    """Name the devices that somebody has to give back. The journals are those of one user."""
+    for loan in loans.left():
+        what = f"{loan.address} was not given back by {loan.holder}: xdna-harness doctor --repair"
+        tell("passthrough", what, bad=True)
+    for npu in loans.strays():
+        tell(
+            "passthrough",
+            f"{npu.address}, an {npu.npu}, has {npu.driver}, and no loan of this user ({loans.folder}) says why: if no "
+            "run has it now, 'xdna-harness doctor --repair' as the user who ran it (root: sudo)",
+            bad=True,
+        )
 
 
 def _emulator(store: Store, tell: _Teller) -> bool:

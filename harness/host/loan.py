@@ -23,7 +23,7 @@ from harness.host.pci import Pci
 from harness.host.state import state_folder
 from harness.log import say, warn
 from harness.model.lease import Holder
-from harness.model.passthrough import VFIO
+from harness.model.passthrough import VFIO, Function
 
 BIND_SECONDS = 30.0
 """How long a driver may take to bind or to let go: amdxdna waits 5 s for firmware, twice."""
@@ -127,6 +127,10 @@ class Loans:
         """The loans whose process is gone: nobody else will give these back."""
         loans = [self._read(path.stem) for path in sorted(self.folder.glob("*.json"))]
         return [loan for loan in loans if _left(loan)]
+
+    def strays(self) -> list[Function]:
+        """The NPUs that vfio-pci has and none of these loans knows: another user's, or lent by hand."""
+        return [npu for npu in self.pci.npus() if npu.driver == VFIO and not self.path(npu.address).exists()]
 
     def path(self, address: str) -> Path:
         return self.folder / f"{address}.json"

@@ -53,6 +53,11 @@ class Pci:
             return None
         return Function(address, vendor, device, revision, kind >> 8, self.driver(address))
 
+    def npus(self) -> list[Function]:
+        """AMD's NPUs of this machine."""
+        found = (self.function(name) for name in _names(self.devices))
+        return [function for function in found if function is not None and function.npu]
+
     def situation(self, address: str) -> Situation:
         """All that matters for giving it to a guest."""
         function = self.function(address)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import doctor
 from harness.errors import InfraError, UsageError
 from harness.host import holder as holder_module
 from harness.host import loan as loans_module
@@ -231,6 +232,24 @@ def test_killed_at_any_step_it_is_put_right(
             loans.give_back(old)
     assert state(host) == ("amdxdna", "(null)")
     assert not loans.path(NPU).exists()
+
+
+def test_an_npu_that_was_lent_by_another_user_is_named(
+    host: Host, loans: Loans, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """'sudo xdna-harness run' keeps its journal in root's folder."""
+    host.add(AUDIO, "0x1022", "0x15e3", "0x00", "0x040300", VFIO, "17")
+    other = Loans(host.pci, tmp_path / "another user's")
+    doctor._passthrough(other, doctor._Teller(False))
+    assert capsys.readouterr().out == ""
+    loans.lend(NPU, "a run")
+    doctor._passthrough(loans, doctor._Teller(False))
+    assert capsys.readouterr().out == "", "its run lives"
+    doctor._passthrough(other, doctor._Teller(False))
+    said = capsys.readouterr().out
+    assert said.startswith(f"!! passthrough: {NPU}, an npu4, has vfio-pci, and no loan of this user")
+    assert "'xdna-harness doctor --repair' as the user who ran it" in said
+    assert AUDIO not in said
 
 
 def test_after_a_reboot_only_the_journal_goes(host: Host, loans: Loans) -> None:
