@@ -144,7 +144,7 @@ def sustained(request: pytest.FixtureRequest) -> float:
 @pytest.fixture
 def watch(request: pytest.FixtureRequest, client: Client) -> Iterator[Watch]:
     """Reads the machine's sensors, and the driver's own, until the test ends; their series go into its result."""
-    probes = [*sensors.hwmon(), *sensors.rapl(), *sensors.driver(client)]
+    probes = sensors.distinct([*sensors.hwmon(), *sensors.rapl(), *sensors.driver(client)])
     with Watch(probes) as watching:
         yield watching
     request.node.stash[SERIES] = {name: asdict(series) for name, series in watching.thinned().items()}

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.drm.client import Client
@@ -26,11 +27,13 @@ _POWER = 0  # AMDXDNA_SENSOR_TYPE_POWER
 
 @dataclass(frozen=True)
 class Probe:
-    """One sensor. ``read`` raises OSError or ValueError when it has nothing to say."""
+    """One sensor. ``read`` raises OSError or ValueError when it has nothing to say. ``place``: the device that it is a
+    part of."""
 
     name: str
     unit: str
     read: Callable[[], float]
+    place: str = ""
 
 
 @dataclass
@@ -48,22 +51,40 @@ class Series:
         return Series(self.unit, self.every * step, [round(sum(part) / len(part), 3) for part in parts])
 
 
+def distinct(probes: Iterable[Probe]) -> list[Probe]:
+    """A name for each: those that several have (two disks, two sockets) get their place, and a number if that does not
+    tell them apart."""
+    probes = list(probes)
+    shared = Counter(probe.name for probe in probes)
+    named = [f"{p.name} ({p.place})" if shared[p.name] > 1 and p.place else p.name for p in probes]
+    found: list[Probe] = []
+    for at, (probe, name) in enumerate(zip(probes, named, strict=True)):
+        number = named[:at].count(name) + 1
+        found.append(replace(probe, name=name if number == 1 else f"{name} #{number}"))
+    return found
+
+
 def hwmon(sysfs: Path = Path("/sys")) -> Iterator[Probe]:
     """Temperatures and powers of every chip."""
     for chip in sorted((sysfs / "class/hwmon").glob("hwmon*")):
         with suppress(OSError):
             name = chip.joinpath("name").read_text().strip()
+            device = chip / "device"
+            place = device.resolve().name if device.exists() else chip.name
             for kind, (unit, factor, endings) in _HWMON.items():
                 paths = sorted(path for ending in endings for path in chip.glob(f"{kind}*_{ending}"))
                 for path in paths:
-                    yield Probe(f"{name} {_label(path)}", unit, _scaled(path, factor))
+                    yield Probe(f"{name} {_label(path)}", unit, _scaled(path, factor), place)
 
 
 def _label(path: Path) -> str:
-    channel = path.name.partition("_")[0]
+    """A channel's own label, or its name; which of its values it is, where it has both."""
+    channel, _, value = path.name.partition("_")
+    both = value == "average" and path.with_name(f"{channel}_input").exists()
+    label = channel
     with suppress(OSError):
-        return path.with_name(f"{channel}_label").read_text().strip()
-    return channel
+        label = path.with_name(f"{channel}_label").read_text().strip()
+    return f"{label} average" if both else label
 
 
 def _scaled(path: Path, factor: float) -> Callable[[], float]:
@@ -76,7 +97,7 @@ def rapl(sysfs: Path = Path("/sys")) -> Iterator[Probe]:
         with suppress(OSError, ValueError):
             name = domain.joinpath("name").read_text().strip()
             wraps = int(domain.joinpath("max_energy_range_uj").read_text())
-            yield Probe(f"RAPL {name}", WATT, _Power(domain / "energy_uj", wraps))
+            yield Probe(f"RAPL {name}", WATT, _Power(domain / "energy_uj", wraps), domain.name)
 
 
 class _Power:
