@@ -129,9 +129,10 @@ def _once(name: str, times: Sequence[int]) -> Iterator[str]:
 
 
 def read(folder: Path) -> dict[str, Told]:
-    """What each test of a run's head lane was told, the first time that it was asked."""
+    """What each test of a run's head lane was told in its first attempt; where the lab spoiled that, when it was asked
+    once more."""
     events = _events(folder)
-    ends = {str(e["id"]): e for e in reversed(events) if e.get("event") == "test-end" and e.get("attempt") == 1}
+    ends = {str(e["id"]): e for e in events if e.get("event") == "test-end" and e.get("attempt") == 1}
     return {
         result.id: Told(
             result.outcome,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.compare import Sides, compared, sides, unlike
+from harness.compare import Sides, compared, read, sides, unlike
 from harness.errors import InfraError, UsageError
 from harness.job import Job, write_job
 from harness.model.variant import AddressMode
@@ -130,3 +130,16 @@ def test_a_folder_beside_a_lent_npu_does_not_change_its_mode(tmp_path: Path) -> 
 def test_a_machine_beside_a_lent_npu_has_no_carveout() -> None:
     both = sides(("ssh:box", "passthrough:c5:00.1"), SAID)
     assert unlike(both) == ("address_mode: sva | carveout",)
+
+
+def test_of_a_test_that_the_lab_spoiled_the_calls_of_its_second_asking_count(tmp_path: Path) -> None:
+    folder = run(tmp_path, a="pass", b="pass")
+    about = {"boot": 1, "attempt": 1, "id": A}
+    events = [
+        {"event": "fault", "what": "it slept", **about},
+        {"event": "test-start", **about},
+        {"event": "test-end", "outcome": "pass", "calls": [["CreateBo", -12]], **about},
+    ]
+    with (folder / "head/variant/results.jsonl").open("a") as stream:
+        stream.writelines(json.dumps(event) + "\n" for event in events)
+    assert read(folder)[A].calls == (("CreateBo", -12),)
