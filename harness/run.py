@@ -34,28 +34,13 @@ from harness.lab import Lab
 from harness.lane import LaneRun, Question
 from harness.log import say, warn
 from harness.machines import borrow, fragments
-from harness.model.blame import questions
-from harness.model.finding import Kind
-from harness.model.judge import LaneResults
 from harness.model.kernel import Kernel, Module
 from harness.model.report import Report
 from harness.model.series import Series
 from harness.model.session import Start
-from harness.plan import (
-    BASE,
-    HEAD,
-    PREFIX,
-    Cell,
-    Plan,
-    check_job,
-    confirmations,
-    doubts,
-    looked_at,
-    repetitions,
-    spread,
-    without,
-)
-from harness.pool import room, run_cells
+from harness.plan import BASE, HEAD, Cell, Plan, check_job
+from harness.pool import run_cells
+from harness.repeat import repeat, take_out
 from harness.report import RUN_RECORDS, derive, lane_results
 from harness.standby import Standby
 from harness.starts import BOOT_DRIVER, Opener
@@ -128,8 +113,8 @@ class Run:
         try:
             whole = self._ask({name: modules[name] for name in modules}, todo)
             if whole:
-                self._repeat()
-                self._take_out(todo)
+                repeat(self)
+                take_out(self, todo)
             self._keep()
             self._illustrate(modules)
         finally:
@@ -162,7 +147,7 @@ class Run:
         cells = [
             cell for cell in todo.cells if cell.lane in modules and cell.lane not in old and cell.lane not in twins
         ]
-        broken = self._run(cells)
+        broken = self.ask(cells)
         for name in modules.keys() - twins.keys() - old:
             answers.remember(self.store, self.job.profile, self.lanes[name].events)
         self._keep()
@@ -235,7 +220,7 @@ class Run:
         lane.reuse(events, run)
         return True
 
-    def _run(self, cells: Sequence[Cell]) -> set[str]:
+    def ask(self, cells: Sequence[Cell]) -> set[str]:
         """Run cells side by side: the lanes that broke."""
         if not cells:
             return set()
@@ -264,61 +249,6 @@ class Run:
             for lane in self.lanes.values():
                 lane.close()
             self._held.close()
-
-    def _repeat(self) -> None:
-        """Ask again what looks worse, or without a base fails, until the judge has enough answers."""
-        variant = self.job.variant
-        for attempt in range(2, 2 * self.job.attempts if self.job.per_patch else self.job.attempts + 1):
-            seen, series = lane_results(self.out, self.job)
-            if BASE not in seen:
-                cells = doubts(seen[HEAD], variant, attempt, self.job.attempts)
-            elif series:
-                names = {HEAD if p is series[-1] else f"{PREFIX}{p.number}": p for p in series}
-                asked = questions(seen[BASE], names, attempt)
-                cells = [Cell(lane, variant, attempt, tests) for lane, tests in asked.items() if lane in self.lanes]
-                cells += confirmations(seen[BASE], seen[HEAD], variant, attempt, self.job.attempts)
-            else:
-                cells = repetitions(seen[BASE], seen[HEAD], variant, attempt, self.job.attempts)
-            if not cells:
-                break
-            tests = {test for cell in cells for test in cell.tests or ()}
-            what = "have changed" if BASE in seen else "failed"
-            say(f"{len(tests)} test(s) {what}: asking again in fresh guests, attempt {attempt}")
-            self._run(self._spread(cells, seen))
-
-    def _spread(self, cells: Sequence[Cell], seen: Mapping[str, LaneResults]) -> Sequence[Cell]:
-        """Where another guest costs little, none stands idle. kmemleak looks where it found something."""
-        if self.job.kmemleak:
-            answers = [result for lane in seen.values() for result in lane.results]
-            return looked_at(cells, {r.id for r in answers if any(f.kind is Kind.KMEMLEAK for f in r.findings)})
-        return spread(cells, room(self.job.workers, self.job.profile)) if self.job.start == "restored" else cells
-
-    def _take_out(self, todo: Plan) -> None:
-        """For each patch that broke what is still broken: are its tests well without it?"""
-        if not self.job.per_patch:
-            return
-        blamed: dict[int, list[str]] = {}
-        for culprit in derive(self.out, over=True).culprits:
-            if culprit.still and len(culprit.introduced) == 1 and culprit.total > 1:
-                blamed.setdefault(culprit.introduced[0], []).append(culprit.test)
-        head = todo.lane(HEAD)
-        for number, tests in blamed.items():
-            lane = without(head, number, len(head.layers) - head.patch)
-            module, why = self.builds.without(lane)
-            if module is None:
-                self.records.add({"event": "not-taken-out", "patch": number, "text": why})
-                continue
-            self.builds.announce(lane, module)
-            self.open_lane(lane.name, module)
-            self._ask_without(lane.name, [test for test in tests if "::" in test])
-
-    def _ask_without(self, lane: str, tests: Sequence[str]) -> None:
-        """As often as the head was asked until it was confirmed: a bug that shows now and then may stay away once."""
-        answered = self.lanes[HEAD].results().by_id()
-        for attempt in range(1, self.job.attempts + 1):
-            left = tuple(test for test in tests if len(answered.get(test, ())) >= attempt)
-            if left:
-                self._run([Cell(lane, self.job.variant, attempt, left)])
 
 
 def _first_of(keys: Mapping[str, str]) -> dict[str, str]:

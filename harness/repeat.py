@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a run asks again: what looks worse, or fails where there is no base; and what a patch that is blamed has broken,
+in the series without that patch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from harness.log import say
+from harness.model.blame import questions
+from harness.model.finding import Kind
+from harness.model.judge import LaneResults
+from harness.plan import (
+    BASE,
+    HEAD,
+    PREFIX,
+    Cell,
+    Plan,
+    confirmations,
+    doubts,
+    looked_at,
+    repetitions,
+    spread,
+    without,
+)
+from harness.pool import room
+from harness.report import derive, lane_results
+
+if TYPE_CHECKING:
+    from harness.run import Run
+
+
+def repeat(run: Run) -> None:
+    """Ask again what looks worse, or without a base fails, until the judge has enough answers."""
+    variant = run.job.variant
+    for attempt in range(2, 2 * run.job.attempts if run.job.per_patch else run.job.attempts + 1):
+        seen, series = lane_results(run.out, run.job)
+        if BASE not in seen:
+            cells = doubts(seen[HEAD], variant, attempt, run.job.attempts)
+        elif series:
+            names = {HEAD if p is series[-1] else f"{PREFIX}{p.number}": p for p in series}
+            asked = questions(seen[BASE], names, attempt)
+            cells = [Cell(lane, variant, attempt, tests) for lane, tests in asked.items() if lane in run.lanes]
+            cells += confirmations(seen[BASE], seen[HEAD], variant, attempt, run.job.attempts)
+        else:
+            cells = repetitions(seen[BASE], seen[HEAD], variant, attempt, run.job.attempts)
+        if not cells:
+            break
+        tests = {test for cell in cells for test in cell.tests or ()}
+        what = "have changed" if BASE in seen else "failed"
+        say(f"{len(tests)} test(s) {what}: asking again in fresh guests, attempt {attempt}")
+        run.ask(_spread(run, cells, seen))
+
+
+def _spread(run: Run, cells: Sequence[Cell], seen: Mapping[str, LaneResults]) -> Sequence[Cell]:
+    """Where another guest costs little, none stands idle. kmemleak looks where it found something."""
+    if run.job.kmemleak:
+        answers = [result for lane in seen.values() for result in lane.results]
+        return looked_at(cells, {r.id for r in answers if any(f.kind is Kind.KMEMLEAK for f in r.findings)})
+    return spread(cells, room(run.job.workers, run.job.profile)) if run.job.start == "restored" else cells
+
+
+def take_out(run: Run, todo: Plan) -> None:
+    """For each patch that broke what is still broken: are its tests well without it?"""
+    if not run.job.per_patch:
+        return
+    blamed: dict[int, list[str]] = {}
+    for culprit in derive(run.out, over=True).culprits:
+        if culprit.still and len(culprit.introduced) == 1 and culprit.total > 1:
+            blamed.setdefault(culprit.introduced[0], []).append(culprit.test)
+    head = todo.lane(HEAD)
+    for number, tests in blamed.items():
+        lane = without(head, number, len(head.layers) - head.patch)
+        module, why = run.builds.without(lane)
+        if module is None:
+            run.records.add({"event": "not-taken-out", "patch": number, "text": why})
+            continue
+        run.builds.announce(lane, module)
+        run.open_lane(lane.name, module)
+        _ask_without(run, lane.name, [test for test in tests if "::" in test])
+
+
+def _ask_without(run: Run, lane: str, tests: Sequence[str]) -> None:
+    """As often as the head was asked until it was confirmed: a bug that shows now and then may stay away once."""
+    answered = run.lanes[HEAD].results().by_id()
+    for attempt in range(1, run.job.attempts + 1):
+        left = tuple(test for test in tests if len(answered.get(test, ())) >= attempt)
+        if left:
+            run.ask([Cell(lane, run.job.variant, attempt, left)])
