@@ -34,6 +34,7 @@ FLOORS = {
     "answers": 4,
     "builds": 4,
     "intake": 4,
+    "repeat": 4,
     "evidence": 4,
     "knowledge": 4,
     "presubmit": 4,
