@@ -7,7 +7,6 @@ one's.
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,41 +26,14 @@ from harness.host.vm import DRIVER_PARAMETERS
 from harness.log import say
 from harness.model.session import Lost, SessionLost, SuiteRequest
 from harness.targets.ssh.evidence import Evidence
+from harness.targets.ssh.home import CLEAN_SECONDS, Home
 from harness.targets.ssh.machine import Machine
 
-UPLOAD_SECONDS = 120.0
-START_SECONDS = 60.0
 HELLO_SECONDS = 60.0
 UNLOAD_SECONDS = 60.0
-CLEAN_SECONDS = 30.0
-GIVE_WAY_SECONDS = 10
-LOCK = "/run/xdna-harness.lock"
-"""Held as long as anybody of ours lives there (harness/guest/keeper.py)."""
-LINGER_SECONDS = 600.0
-"""How long the agent waits for a connection that was lost, before it ends itself and what it started."""
 PING_SECONDS = 15.0
 """How long a connection may be silent before it has to show that it carries anything."""
 LOG_LINES = 160
-
-MAKE_HOME = 'umask 077; d=$(mktemp -d /tmp/xdna-XXXXXXXX) && tar --no-same-owner -xf - -C "$d" && echo "home $d"'
-_HOME = re.compile(r"^home (/tmp/xdna-[A-Za-z0-9]+)$", re.M)
-_HOLDER = re.compile(r"^(busy|orphan) (/tmp/xdna-[A-Za-z0-9]+)?$", re.M)
-START = """\
-cd HOME || exit
-scope="systemd-run --scope --quiet --collect"
-{ command -v systemd-run && $scope true; } >/dev/null 2>&1 || scope=
-exec $scope python3 -s -m harness.guest.keeper HOME SECONDS
-"""
-"""Where systemd runs the agent has a scope of its own: what ends sshd, or our login there, must not take along who
-feeds the watchdog. That would look like a kernel that died."""
-OURS = """\
-for p in /proc/[0-9]*; do case "$(readlink "$p/cwd")" in HOME|HOME/*) %s;; esac; done 2>/dev/null
-"""
-"""Do something to every process that works below HOME: the agent, its suite, and what tests started."""
-STUCK = OURS % 'for t in "$p"/task/*; do grep -q "^State:.D" "$t/status" && { cat "$t/comm" "$t/stack"; }; done'
-CLEAN = OURS % 'kill -9 "${p#/proc/}"' + "rm -rf HOME"
-GIVE_WAY = OURS % 'kill "${p#/proc/}"' + f"flock -w {GIVE_WAY_SECONDS} {LOCK} true\n" + CLEAN
-"""First as its keeper wants it, who then disarms the watchdog: one that nobody feeds would bite the next run."""
 GENERATION = (
     "from pathlib import Path; from harness.guest.variant import generation; "
     "print(generation(Path('/sys/class/accel/accel0/device')))"
@@ -71,7 +43,7 @@ REFUSED_BY_MACHINE = ("[Errno 1]", "[Errno 129]")
 
 
 class SshSession:
-    """``machine`` with our agent in ``home``. ``folder`` receives agent.log and what a crash left."""
+    """``machine`` with our agent in it. ``folder`` receives agent.log and what a crash left."""
 
     def __init__(self, machine: Machine, facts: Facts, payload: Payload, evidence: Evidence, folder: Path) -> None:
         """Send what travels and start the agent, which :meth:`hello` waits for."""
@@ -82,7 +54,6 @@ class SshSession:
         self.folder = folder
         self.release = facts.release
         self.build_id = ""
-        self.home = ""
         self.was_lost = False
         self._ended = False
         self._heard = time.monotonic()
@@ -90,33 +61,13 @@ class SshSession:
         self._since = 0.0
         """When the test began that runs, in seconds since the boot."""
         self._messages: deque[str] = deque(maxlen=LOG_LINES)
-        status, output = machine.connection.run(MAKE_HOME, UPLOAD_SECONDS, payload.whole())
-        found = _HOME.search(output)
-        if status != 0 or found is None:
-            raise InfraError(f"{machine.name}: nothing can be unpacked in /tmp: {output.strip()[-200:]}")
-        self.home = found[1]
+        self.home = Home(machine, payload.whole())
         try:
-            self._start_agent()
+            self.home.start_agent()
             self.agent = Agent(Port(Resumed(self._dial, lambda text: say(f"{machine.name}: {text}"))), self)
         except BaseException:
-            self._root(CLEAN)
+            self.home.remove()
             raise
-
-    def _start_agent(self) -> None:
-        """One agent at a time; one whose harness is gone gives way."""
-        script = START.replace("HOME", self.home).replace("SECONDS", f"{LINGER_SECONDS:.0f}")
-        for _ in range(2):
-            status, said = self.machine.root(script, START_SECONDS)
-            holder = _HOLDER.search(said)
-            if status == 0 and "ready" in said:
-                return
-            if holder is None or holder[1] == "busy" or not holder[2]:
-                break
-            say(f"{self.machine.name}: the agent of a run that is gone gives way")
-            self._root(GIVE_WAY.replace("HOME", holder[2]))
-        if holder is not None:
-            raise InfraError(f"{self.machine.name}: another run has this machine", hint="wait for its end")
-        raise InfraError(f"{self.machine.name}: the agent does not start: {said.strip()[-300:]}")
 
     def _dial(self) -> Stream:
         """A way to the agent. PortClosed: it is gone, or the machine is."""
@@ -130,8 +81,7 @@ class SshSession:
                 raise PortClosed(f"{self.machine.name} has booted anew")
             with suppress(InfraError):
                 self._heard = time.monotonic()
-                command = f"{facts.root}python3 -s -m harness.guest.relay {self.home}"
-                return self.machine.connection.start(f"cd {self.home} && exec {command}")
+                return self.home.dial(facts.root or "")
             if time.monotonic() > deadline:
                 raise PortClosed(f"{self.machine.name} takes no command")
 
@@ -150,11 +100,11 @@ class SshSession:
         there = set(self.agent.run(["ls", "/sys/module"])[1].split())
         entries = []
         for path in (path for path in modules if _module(path.name) not in there):
-            self.agent.put(f"{self.home}/modules/{path.name}", path.read_bytes())
+            self.agent.put(f"{self.home.path}/modules/{path.name}", path.read_bytes())
             entries.append({"path": f"modules/{path.name}", "params": ""})
         try:
             self.agent.command("load", 60.0, modules=entries)
-            self.agent.put(f"{self.home}/watchdog", str(self.machine.hang_seconds).encode())
+            self.agent.put(f"{self.home.path}/watchdog", str(self.machine.hang_seconds).encode())
         except AgentRefused as error:
             say(f"{self.machine.name}: nobody feeds its watchdog: {error.message}")
 
@@ -223,7 +173,7 @@ class SshSession:
             why = "ended by us" if self._ended else f"{name} did not come back within {self.machine.away_seconds:.0f} s"
             return SessionLost(Lost(True, f"{waited}; {why}: nobody knows what its kernel did", self.console()))
         if facts.boot_id != self.facts.boot_id:
-            self.home = ""
+            self.home.path = ""
             left = since(self.evidence.collect(self.folder), self._since)
             console = self.evidence.said() or left or self.console()
             tail = "\n".join((left or console).splitlines()[-LOG_LINES:])
@@ -231,31 +181,15 @@ class SshSession:
         console = self._dmesg()
         if facts.oopsed:
             return SessionLost(Lost(False, f"{waited}; the kernel of {name} died in part", console))
-        stuck = self._root(STUCK).strip()
-        if stuck:
+        if stuck := self.home.stuck():
             return SessionLost(Lost(False, f"{waited}; the kernel of {name} does not let go of\n{stuck}", console))
-        said = f", its agent said: {self._agent_said()}" if self._agent_said() else ""
+        last = self.home.agent_said(self.folder)
+        said = f", its agent said: {last}" if last else ""
         return SessionLost(Lost(True, f"{waited}; the kernel of {name} runs on{said}", console))
-
-    def _agent_said(self) -> str:
-        self._fetch_log()
-        path = self.folder / "agent.log"
-        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-        return lines[-1] if lines else ""
-
-    def _fetch_log(self) -> None:
-        for name, data in self.machine.fetch(f"{self.home}/agent.log {self.home}/suite.log").items():
-            (self.folder / name.rpartition("/")[2]).write_bytes(data)
-
-    def _root(self, script: str) -> str:
-        """A script's output as root; nothing when the machine does not answer."""
-        with suppress(HarnessError):
-            return self.machine.root(script.replace("HOME", self.home), CLEAN_SECONDS)[1]
-        return ""
 
     def _dmesg(self) -> str:
         """The kernel's last messages, as far as it can be asked."""
-        said = self._root("dmesg").splitlines()
+        said = self.home.root("dmesg").splitlines()
         if said:
             self._messages = deque(said, maxlen=LOG_LINES)
         return self.console()
@@ -267,12 +201,12 @@ class SshSession:
     def close(self) -> None:
         """End the agent and leave nothing of ours but the driver."""
         with suppress(HarnessError, SessionLost):
-            if not self._ended and self.home:
+            if not self._ended and self.home.path:
                 self.agent.command("poweroff", CLEAN_SECONDS)
-        if self.home:
+        if self.home.path:
             with suppress(HarnessError):
-                self._fetch_log()
-            self._root(CLEAN)
+                self.home.fetch_log(self.folder)
+            self.home.remove()
 
     def run(self, argv: Sequence[str], timeout: float = 60.0) -> tuple[int, str]:
         return self.agent.run(argv, timeout)

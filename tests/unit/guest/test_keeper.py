@@ -20,7 +20,7 @@ from harness.guest.outbox import Outbox
 from harness.guest.watchdog import Watchdog
 from harness.host.port import PortClosed
 from harness.host.resumed import Resumed
-from harness.targets.ssh import session
+from harness.targets.ssh import home as there
 
 ROOT = Path(__file__).parents[3]
 KEEPER = """
@@ -195,14 +195,14 @@ def test_a_run_that_is_gone_gives_way_and_takes_the_watchdog_along(kept: Kept) -
     device.touch()
     (kept.home / "watchdog").write_text("60")
     kept.start()
-    script = session.GIVE_WAY.replace("HOME", str(kept.home)).replace(session.LOCK, str(kept.lock))
+    script = there.GIVE_WAY.replace("HOME", str(kept.home)).replace(there.LOCK, str(kept.lock))
     subprocess.run(["sh", "-c", script], timeout=30, check=False)
     assert device.read_bytes() == b"V"
     assert not working_in(kept.home)
     assert not kept.home.exists()
     kept.home.mkdir()
     assert kept.start().stdout == "ready\n"
-    assert str(keeper.LOCK) == session.LOCK
+    assert str(keeper.LOCK) == there.LOCK
 
 
 def test_the_outbox_gives_what_is_missing() -> None:
