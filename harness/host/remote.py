@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from harness.errors import InfraError
+from harness.errors import HarnessError, InfraError
 from harness.formats.machine_facts import PROBE, Facts, read
 from harness.host.leases import Lease
-from harness.host.ssh import connect
+from harness.host.ssh import BadHostKey, connect
 from harness.host.ssh_config import Reach
 from harness.model.health import Act
 
@@ -52,7 +52,8 @@ class Remote:
         return ""
 
     def _probe(self) -> None:
-        """One that does not answer may be on its way: by its watchdog, or by us, who then want to see another boot."""
+        """One that does not answer may be on its way: by its watchdog, or by us, who then want to see another boot, and
+        know that a machine which comes up may let nobody in at first."""
         deadline = time.monotonic() + self.back_seconds
         while True:
             try:
@@ -60,7 +61,9 @@ class Remote:
                 if not self._waits or facts.boot_id != self._before:
                     break
                 last = f"{self.reach.name} did not boot anew"
-            except InfraError as error:
+            except HarnessError as error:
+                if isinstance(error, BadHostKey) or not (isinstance(error, InfraError) or self._waits):
+                    raise
                 self.lease.check()  # another's machine is not waited for
                 last = error.message
             if time.monotonic() >= deadline:

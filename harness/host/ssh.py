@@ -27,9 +27,14 @@ AUTH_SECONDS = 30.0
 KEEPALIVE_SECONDS = 10
 NO_KEYS = "No authentication methods available"
 """What paramiko says, without a class of its own, when there is no key to try."""
+CUT_SHORT = ("transport shut down or saw EOF", "Authentication timeout")
+"""What it says, in the class of a refusal, when a login did not come to its end."""
 _PIECE = 1 << 15
 Guard = Callable[[str], str]
 """Sees each sh script before it goes and may change it; raises when nothing may go there any more."""
+
+_been_there: set[Reach] = set()
+"""Where this process has logged in before: name and key are right there."""
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it prints tracebacks of what we report
 
@@ -97,6 +102,10 @@ class Connection:
         self._client.close()
 
 
+class BadHostKey(UsageError):
+    """It may be another machine: nobody goes there before a person has looked."""
+
+
 class _Refuse(paramiko.MissingHostKeyPolicy):
     """Nobody is there to ask whether a new key may be believed."""
 
@@ -104,14 +113,15 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
         self._reach = reach
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> NoReturn:
-        raise UsageError(
+        raise BadHostKey(
             f"{self._reach.name}: its host key is unknown: {key.get_name()} {key.fingerprint}",
             hint=f"log in once with ssh and compare it, or add it to {self._reach.known_hosts[0]}",
         )
 
 
 def connect(reach: Reach, guard: Guard = str) -> Connection:
-    """Log in. UsageError: host key, login or name are wrong; InfraError: nobody answers."""
+    """Log in. UsageError: host key, login or name are wrong; InfraError: nobody answers, or no one lets us in who did
+    before: a resolver that stumbles, a machine that is on its way up or down, are no mistake of the user's."""
     client = paramiko.SSHClient()
     try:
         for path in reach.known_hosts:
@@ -130,6 +140,7 @@ def connect(reach: Reach, guard: Guard = str) -> Connection:
             auth_timeout=AUTH_SECONDS,
             channel_timeout=CONNECT_SECONDS,
         )
+        _been_there.add(reach)
         return Connection(client, reach.name, guard)
     except BaseException as error:
         client.close()
@@ -141,19 +152,12 @@ def connect(reach: Reach, guard: Guard = str) -> Connection:
 def _told(error: Exception, reach: Reach) -> Exception:
     """The same in words for who must act; what we do not know stays as it is."""
     if isinstance(error, paramiko.BadHostKeyException):
-        return UsageError(
+        return BadHostKey(
             f"{reach.name}: its host key has changed: {error.key.get_name()} {error.key.fingerprint}",
             hint=f"if it was installed anew, take the old key out of {reach.known_hosts[0]}; else do not trust it",
         )
-    if isinstance(error, paramiko.PasswordRequiredException):
-        return UsageError(f"{reach.name}: a key has a passphrase", hint="give it to an ssh-agent: 'ssh-add'")
-    if isinstance(error, paramiko.AuthenticationException) or _said(error) == NO_KEYS:
-        return UsageError(
-            f"{reach.name}: {reach.user} may not log in with a key ({_said(error)})",
-            hint=f"'ssh {reach.name} true' must work without a password",
-        )
-    if isinstance(error, socket.gaierror):
-        return UsageError(f"{reach.name}: no such host: {reach.host}", hint="mend the name, or ~/.ssh/config")
+    if reach not in _been_there and (mistake := _mistake(error, reach)):
+        return mistake
     if isinstance(error, (paramiko.SSHException, EOFError, OSError)):
         way = f" through {reach.proxy!r}" if reach.proxy else ""
         return InfraError(
@@ -162,6 +166,21 @@ def _told(error: Exception, reach: Reach) -> Exception:
             transient=True,
         )
     return error
+
+
+def _mistake(error: Exception, reach: Reach) -> UsageError | None:
+    """What the user must mend before anybody can get there; None: that cannot be told from a lab that stumbles."""
+    if isinstance(error, paramiko.PasswordRequiredException):
+        return UsageError(f"{reach.name}: a key has a passphrase", hint="give it to an ssh-agent: 'ssh-add'")
+    refused = isinstance(error, paramiko.AuthenticationException) and not any(s in str(error) for s in CUT_SHORT)
+    if refused or _said(error) == NO_KEYS:
+        return UsageError(
+            f"{reach.name}: {reach.user} may not log in with a key ({_said(error)})",
+            hint=f"'ssh {reach.name} true' must work without a password",
+        )
+    if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:
+        return UsageError(f"{reach.name}: no such host: {reach.host}", hint="mend the name, or ~/.ssh/config")
+    return None
 
 
 def _said(error: Exception) -> str:

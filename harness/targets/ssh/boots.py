@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.errors import InfraError
+from harness.errors import InfraError, UsageError
 from harness.formats.kernel_line import kernel_line
 from harness.formats.machine_facts import Facts
 from harness.log import say, step
@@ -106,11 +106,14 @@ class Boots:
         except InfraError as error:
             say(f"{error.message}: waiting for it")
         facts = machine.back()
+        if facts is None and isinstance(machine.trouble, UsageError):
+            raise machine.trouble
         if facts is None and self._cycle():
             facts = machine.again(machine.back_seconds)
         if facts is None:
+            why = f": {machine.trouble.message}" if machine.trouble else ""
             raise InfraError(
-                f"{machine.name} did not answer within {machine.back_seconds:.0f} s", hint="look at its console"
+                f"{machine.name} did not answer within {machine.back_seconds:.0f} s{why}", hint="look at its console"
             )
         return facts
 

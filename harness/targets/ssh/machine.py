@@ -10,12 +10,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from harness.errors import InfraError, UsageError
+from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats import lab_host
 from harness.formats.machine_facts import PROBE, Facts, read
 from harness.host.data import data_folder
 from harness.host.leases import LeaseLost
-from harness.host.ssh import Connection, Guard, connect
+from harness.host.ssh import BadHostKey, Connection, Guard, connect
 from harness.host.ssh_config import Reach
 from harness.model.lab_host import LabHost
 
@@ -39,6 +39,8 @@ class Machine:
         self.back_seconds = back_seconds
         self.note = note
         self.ended = False
+        self.trouble: HarnessError | None = None
+        """Why it did not answer when it was asked last."""
         self._connection: Connection | None = None
         self._silent_since: float | None = None
         self.hang_seconds = WATCHDOG_SECONDS
@@ -55,19 +57,21 @@ class Machine:
     def ask(self) -> Facts:
         """What the machine says now. Errors as of :attr:`connection`."""
         self.facts = read(self.connection.run(PROBE, PROBE_SECONDS)[1])
-        self._silent_since = None
+        self._silent_since = self.trouble = None
         return self.facts
 
     def again(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> Facts | None:
-        """A fresh connection, and what the machine says now; None when there is none in time."""
+        """A fresh connection, and what the machine says now; None when there is none in time. Who lets nobody in may be
+        on his way up, and is waited for; not one with another host key, nor another's machine."""
         deadline = time.monotonic() + seconds
         self.hang_up()
         while not self.ended and not unless():
             try:
                 return self.ask()
-            except (UsageError, LeaseLost):  # a key that changed meanwhile: it may be another machine, or is another's
-                return None
-            except InfraError:
+            except HarnessError as error:
+                self.trouble = error
+                if isinstance(error, (BadHostKey, LeaseLost)):
+                    return None
                 self._silent_since = self._silent_since or time.monotonic()
                 self.hang_up()
             if time.monotonic() > deadline:

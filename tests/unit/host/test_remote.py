@@ -8,7 +8,7 @@ from typing import NoReturn, cast
 
 import pytest
 
-from harness.errors import InfraError
+from harness.errors import InfraError, UsageError
 from harness.host import remote
 from harness.host.leases import Lease, LeaseLost
 from harness.host.remote import Remote
@@ -59,3 +59,26 @@ def test_anothers_is_not() -> None:
     with pytest.raises(LeaseLost):
         hands(lost=True, back_seconds=300.0).do(Act.PROBE)
     assert time.monotonic() - began < 60
+
+
+def test_one_that_we_sent_into_a_boot_may_let_nobody_in_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """sshd answers before PAM lets anybody in."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise UsageError("box: root may not log in with a key")
+
+    monkeypatch.setattr(remote, "connect", refuse)
+    found = hands(lost=False, back_seconds=0.2)
+    with pytest.raises(UsageError):
+        found.do(Act.PROBE)
+    found.power = lambda: None
+    monkeypatch.setattr(found, "_facts", silent)
+    assert found.do(Act.POWER_CYCLE) == ""
+    monkeypatch.undo()
+    monkeypatch.setattr(remote, "connect", refuse)
+    monkeypatch.setattr(remote, "RETRY_SECONDS", 0.01)
+    assert found.do(Act.PROBE) == "box: root may not log in with a key, for 0 s"
+
+
+def silent() -> NoReturn:
+    raise InfraError("box: no ssh", transient=True)

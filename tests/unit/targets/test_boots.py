@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from harness.errors import InfraError
+from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats.machine_facts import Facts
 from harness.host.payload import Payload
 from harness.model.kernel import Kernel, Profile
@@ -55,6 +55,7 @@ class Played:
     """A machine whose boots are given: what it says after each time it was told to leave."""
 
     name, back_seconds, ended, watchdog = "box", 0.1, False, ""
+    trouble: HarnessError | None = None
 
     def __init__(self, now: Facts, *then: Facts | None) -> None:
         self.now: Facts | None = now
@@ -219,6 +220,14 @@ def test_a_machine_that_does_not_come_home_is_said() -> None:
     found.known_good = OWN
     with pytest.raises(InfraError, match="does not come back with"):
         found.home()
+
+
+def test_what_a_person_must_mend_is_no_reason_to_switch_the_machine_off() -> None:
+    machine = Played(facts(OWN, "1"))
+    machine.now, machine.trouble = None, UsageError("box: its host key has changed")
+    with pytest.raises(UsageError, match="host key has changed"):
+        boots_of(machine, Plug(machine)).wake()
+    assert machine.left == []
 
 
 def test_no_way_is_said_with_what_each_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.errors import InfraError
+from harness.errors import InfraError, UsageError
+from harness.host.ssh import BadHostKey
 from harness.host.ssh_config import Reach
 from harness.targets.ssh import machine as module
 from harness.targets.ssh.machine import RETRY_SECONDS, WATCHDOG_SECONDS, Machine
@@ -67,6 +68,26 @@ def test_a_silence_is_waited_through_once(clock: Clock, monkeypatch: pytest.Monk
     begun = clock.now
     assert machine.back() is None
     assert clock.now - begun >= BACK, "another silence"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "waited"),
+    [(UsageError("no such host"), BACK), (UsageError("may not log in"), BACK), (BadHostKey("another key"), 0)],
+)
+def test_only_another_host_key_is_not_waited_for(
+    refusal: UsageError, waited: float, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resolver that stumbles, or a login that a machine refuses while it boots, passes."""
+
+    def refuse(*_: object) -> Any:
+        raise refusal
+
+    machine = Machine(Reach("box", "127.0.0.1", 22, "root"), str, BACK, print)
+    monkeypatch.setattr(module, "connect", refuse)
+    begun = clock.now
+    assert machine.again(BACK) is None
+    assert waited <= clock.now - begun <= waited + 2 * RETRY_SECONDS
+    assert machine.trouble is refusal
 
 
 def test_of_a_long_log_the_end_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
