@@ -10,7 +10,9 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -29,6 +31,10 @@ WATCHDOGS = {
 """By the PCI device that the watchdog is in."""
 LOADER = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 """Who booted this kernel, where it says so (https://systemd.io/BOOT_LOADER_INTERFACE): four bytes, then UTF-16."""
+OURS = re.compile(r"xdna-[A-Za-z0-9]{8}")
+"""As mktemp names an agent's folder."""
+KEEPER = "harness/guest/keeper.py"
+"""What it has, and nobody else's of such a name."""
 INTEL, SMBUS = "0x8086", "0x0c05"
 
 
@@ -136,17 +142,26 @@ def users() -> set[str]:
     return found
 
 
-def left() -> set[str]:
+def left(top: str = "/tmp") -> set[str]:
     """Folders of agents that no process works in any more."""
     works = set()
     for link in glob.glob("/proc/[0-9]*/cwd"):
         try:
-            works.add("/".join(os.readlink(link).split("/")[:3]))
+            works.add("/".join(os.readlink(link).split("/")[: top.count("/") + 2]))
         except OSError:
             continue
-    old = time.time() - OLD_SECONDS
-    folders = (path for path in glob.glob("/tmp/xdna-????????") if os.path.isdir(path) and os.stat(path).st_mtime < old)
-    return set(folders) - works
+    return {path for path in glob.glob(f"{top}/xdna-*") if abandoned(path)} - works
+
+
+def abandoned(path: str) -> bool:
+    """Whether it was an agent's folder: anybody may make one in /tmp, and call it what he likes."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid in (os.getuid(), int(os.environ.get("SUDO_UID") or 0))
+    named = OURS.fullmatch(os.path.basename(path)) is not None
+    return ours and named and os.path.isfile(f"{path}/{KEEPER}") and found.st_mtime < time.time() - OLD_SECONDS
 
 
 if __name__ == "__main__":

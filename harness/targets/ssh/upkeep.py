@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 
 from harness.errors import InfraError
@@ -11,7 +13,8 @@ from harness.model.upkeep import jumped, skew
 from harness.targets.ssh import ways
 from harness.targets.ssh.machine import Machine
 
-_TEMPORARY = "/tmp/xdna-"
+_HOME = re.compile(r"/tmp/xdna-[A-Za-z0-9]{8}")
+"""What a machine says is not believed: it becomes a command of root's."""
 
 
 class Upkeep:
@@ -58,6 +61,6 @@ class Upkeep:
 
     def _sweep(self, host: LabHost) -> None:
         """Folders that no process works in."""
-        ours = [folder for folder in host.left if folder.startswith(_TEMPORARY) and folder.isprintable()]
+        ours = [folder for folder in host.left if _HOME.fullmatch(folder)]
         if ours:
-            self.machine.do("removing what a run left behind", f"rm -rf -- {' '.join(ours)}")
+            self.machine.do("removing what a run left behind", f"rm -rf -- {shlex.join(ours)}")
