@@ -7,6 +7,7 @@ Host keys are enforced; the user's keys and agent are tried, a password is never
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import socket
 import time
@@ -29,7 +30,10 @@ NO_KEYS = "No authentication methods available"
 """What paramiko says, without a class of its own, when there is no key to try."""
 CUT_SHORT = ("transport shut down or saw EOF", "Authentication timeout")
 """What it says, in the class of a refusal, when a login did not come to its end."""
+LOOK_SECONDS = 1.0
+"""How long one of a command's streams is waited for, while the other may fill."""
 _PIECE = 1 << 15
+_OVERTAKEN = re.compile(rf"^{fence.WORD}.*", re.M)
 Guard = Callable[[str], str]
 """Sees each sh script before it goes and may change it; raises when nothing may go there any more."""
 
@@ -63,23 +67,19 @@ class Connection:
         return channel
 
     def run(self, script: str, seconds: float, stdin: bytes = b"") -> tuple[int, str]:
-        """Run a sh script to its end: status and output, standard error among it."""
+        """Run a sh script to its end: status and output. What it says on standard error is no data: it only stands
+        behind the output of a script that failed."""
         deadline = time.monotonic() + seconds
         channel = self.start(script)
         try:
-            channel.set_combine_stderr(True)
             channel.settimeout(seconds)
             channel.sendall(stdin)
             channel.shutdown_write()
-            output = bytearray()
-            while piece := channel.recv(_PIECE):
-                output += piece
-                channel.settimeout(max(0.1, deadline - time.monotonic()))
-                if time.monotonic() > deadline:
-                    raise TimeoutError
+            output, errors = _streams(channel, deadline)
             if not channel.status_event.wait(max(0.1, deadline - time.monotonic())):
                 raise TimeoutError
-            return self._done(channel.recv_exit_status(), output.decode(errors="replace"))
+            status = channel.recv_exit_status()
+            return self._done(status, _together(output, errors) if status else output.decode(errors="replace"))
         except TimeoutError as error:
             what = script.strip().splitlines()[0][:60]
             raise InfraError(f"{self.name}: {what!r} did not end within {seconds:.0f} s", transient=True) from error
@@ -89,8 +89,8 @@ class Connection:
             channel.close()
 
     def _done(self, status: int, output: str) -> tuple[int, str]:
-        if status == fence.REFUSED and output.startswith(fence.WORD):
-            raise LeaseLost(f"{self.name} refuses our commands: {output.strip()}", hint="end one of both runs")
+        if status == fence.REFUSED and (said := _OVERTAKEN.search(output)):
+            raise LeaseLost(f"{self.name} refuses our commands: {said[0].strip()}", hint="end one of both runs")
         return status, output
 
     def alive(self) -> bool:
@@ -100,6 +100,30 @@ class Connection:
     def close(self) -> None:
         """From any thread; who reads from a channel finds its end."""
         self._client.close()
+
+
+def _streams(channel: paramiko.Channel, deadline: float) -> tuple[bytes, bytes]:
+    """Standard output and standard error to their end. One that nobody reads would stop the other. TimeoutError."""
+    output, errors = bytearray(), bytearray()
+    piece: bytes | None = None
+    while piece != b"":
+        if (left := deadline - time.monotonic()) <= 0:
+            raise TimeoutError
+        channel.settimeout(max(0.1, min(LOOK_SECONDS, left)))
+        piece = None
+        with suppress(TimeoutError):
+            piece = channel.recv(_PIECE)
+            output += piece
+        while channel.recv_stderr_ready():
+            errors += channel.recv_stderr(_PIECE)
+    while more := channel.recv_stderr(_PIECE):
+        errors += more
+    return bytes(output), bytes(errors)
+
+
+def _together(output: bytes, errors: bytes) -> str:
+    gap = b"\n" if output and errors and not output.endswith(b"\n") else b""
+    return (output + gap + errors).decode(errors="replace")
 
 
 class BadHostKey(UsageError):

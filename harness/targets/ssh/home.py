@@ -36,7 +36,12 @@ OURS = """\
 for p in /proc/[0-9]*; do case "$(readlink "$p/cwd")" in HOME|HOME/*) %s;; esac; done 2>/dev/null
 """
 """Do something to every process that works below HOME: the agent, its suite, and what tests started."""
-STUCK = OURS % 'for t in "$p"/task/*; do grep -q "^State:.D" "$t/status" && { cat "$t/comm" "$t/stack"; }; done'
+STUCK = OURS % (
+    'for t in "$p"/task/*; do '
+    'grep -q "^State:.D" "$t/status" && { cat "$t/comm" "$t/stack"; } | sed "s/^/stuck: /"; done'
+)
+_STUCK = re.compile(r"^stuck: (.*)$", re.M)
+"""What else is said, by sudo or by a shell that failed, is no task."""
 CLEAN = OURS % 'kill -9 "${p#/proc/}"' + "rm -rf HOME"
 GIVE_WAY = OURS % 'kill "${p#/proc/}"' + f"flock -w {GIVE_WAY_SECONDS} {LOCK} true\n" + CLEAN
 """First as its keeper wants it, who then disarms the watchdog: one that nobody feeds would bite the next run."""
@@ -78,7 +83,7 @@ class Home:
 
     def stuck(self) -> str:
         """Tasks of ours that the kernel does not let go, with their stacks."""
-        return self.root(STUCK).strip()
+        return "\n".join(_STUCK.findall(self.root(STUCK)))
 
     def agent_said(self, folder: Path) -> str:
         """The last line of the agent's log."""

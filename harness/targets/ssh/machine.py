@@ -55,10 +55,18 @@ class Machine:
         return self._connection
 
     def ask(self) -> Facts:
-        """What the machine says now. Errors as of :attr:`connection`."""
-        self.facts = read(self.connection.run(PROBE, PROBE_SECONDS)[1])
+        """What the machine says now. Errors as of :attr:`connection`; InfraError, too, when it does not say what it
+        runs: nothing follows from that."""
+        facts = read(self.connection.run(PROBE, PROBE_SECONDS)[1])
+        if not facts.release or not facts.boot_id:
+            raise InfraError(
+                f"{self.name} does not say what it runs",
+                hint="it must be a Linux machine with a POSIX shell",
+                transient=True,
+            )
+        self.facts = facts
         self._silent_since = self.trouble = None
-        return self.facts
+        return facts
 
     def again(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> Facts | None:
         """A fresh connection, and what the machine says now; None when there is none in time. Who lets nobody in may be

@@ -4,6 +4,7 @@ forgotten again is not tried."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 
 from harness.errors import InfraError
@@ -45,11 +46,9 @@ def forget(machine: Machine, host: LabHost) -> None:
         machine.do("clearing the boot partition", f"rm -rf {top}/{BOOTED_ONCE} {top}/loader/entries/xdna-*.conf")
     if host.grub is not None:
         custom = f"{host.grub.folder}/custom.cfg"
-        old = machine.do("reading custom.cfg", f"cat {custom} 2>/dev/null || :")
+        old = _read(machine, custom)
         if grub.entry_ids(old):
-            new = grub.with_entries(old, ())
-            script = f"cat > {custom}.part && mv {custom}.part {custom}" if new else f"rm -f {custom}"
-            machine.do("clearing custom.cfg", script, 60.0, new.encode())
+            _write(machine, custom, grub.with_entries(old, ()))
 
 
 def _kexec(machine: Machine, host: LabHost, there: There, line: str) -> str:
@@ -68,15 +67,25 @@ def _grub(machine: Machine, host: LabHost, there: There, line: str) -> str:
     found = host.grub
     entry = grub.Entry(there.release, line, there.image, there.initrd, found.mount, found.uuid)
     custom = f"{found.folder}/custom.cfg"
-    old = machine.do("reading custom.cfg", f"cat {custom} 2>/dev/null || :")
-    new = grub.with_entries(old, [entry])
-    machine.do("writing custom.cfg", f"cat > {custom}.part && sync && mv {custom}.part {custom}", 60.0, new.encode())
+    _write(machine, custom, grub.with_entries(_read(machine, custom), [entry]))
     machine.do("choosing its entry", f"{PATHS}{found.reboot} {entry.id} && sync")
     editenv = found.reboot.replace("reboot", "editenv")
     said = machine.do("reading grubenv", f"{PATHS}{editenv} {found.folder}/grubenv list")
     if grub.next_entry(said) != entry.id:
         raise InfraError(f"{machine.name}: {found.reboot} did not set next_entry: {said.strip()!r}")
     return reboot(host)
+
+
+def _read(machine: Machine, custom: str) -> str:
+    """custom.cfg, every byte of it, for :func:`_write`; nothing where there is none. InfraError: that is not known."""
+    said = machine.do("reading custom.cfg", f"if [ -e {custom} ]; then base64 -w 0 {custom}; fi")
+    return base64.b64decode(said).decode(errors="surrogateescape")
+
+
+def _write(machine: Machine, custom: str, text: str) -> None:
+    """The same with our entries, or without; an empty one is taken away."""
+    script = f"cat > {custom}.part && sync && mv {custom}.part {custom}" if text else f"rm -f {custom}"
+    machine.do("writing custom.cfg", script, 60.0, text.encode(errors="surrogateescape"))
 
 
 def _systemd_boot(machine: Machine, host: LabHost, there: There, line: str) -> str:

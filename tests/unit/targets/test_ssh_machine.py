@@ -31,8 +31,11 @@ class Clock:
 class Answer:
     """A connection that tells a boot id and a release."""
 
+    def __init__(self, said: str = "release 7.3\nboot 0f-1\n") -> None:
+        self.said = said
+
     def run(self, script: str, seconds: float, stdin: bytes = b"") -> tuple[int, str]:
-        return 0, ""
+        return 0, self.said
 
     def alive(self) -> bool:
         return True
@@ -68,6 +71,17 @@ def test_a_silence_is_waited_through_once(clock: Clock, monkeypatch: pytest.Monk
     begun = clock.now
     assert machine.back() is None
     assert clock.now - begun >= BACK, "another silence"
+
+
+@pytest.mark.parametrize("said", ["", "release 7.3\n", "boot 0f-1\n", "uid 0\n"])
+def test_one_that_says_nothing_has_not_booted_anew(said: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked again: a shell that cannot start a process says nothing, too."""
+    answers = [Answer(said), Answer()]
+    machine = Machine(Reach("box", "127.0.0.1", 22, "root"), str, BACK, print)
+    monkeypatch.setattr(module, "connect", lambda *_: answers.pop(0))
+    found = machine.again(BACK)
+    assert found is not None
+    assert found.boot_id == "0f-1"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""systemd-boot's way, its scripts run by a real sh; bootctl is played."""
+"""GRUB's and systemd-boot's ways, their scripts run by a real sh; what boots is played."""
 
 from __future__ import annotations
 
@@ -59,3 +59,30 @@ def test_where_the_partition_is_boot_our_kernels_stay(tmp_path: Path, monkeypatc
     assert image.read_text() == "a kernel"
     assert sorted(path.name for path in boot.iterdir()) == ["loader", "xdna-harness"]
     assert [path.name for path in (boot / "loader/entries").iterdir()] == ["own.conf"]
+
+
+def test_what_a_person_wrote_for_grub_stays_to_the_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latin-1 is no UTF-8, and a shell that complains is no part of the file."""
+    own = b"# la machine de l'\xe9quipe: don't touch\nset x='a b'\r\n"
+    custom = tmp_path / "custom.cfg"
+    custom.write_bytes(own)
+    editenv = tmp_path / "grub-editenv"
+    (tmp_path / "grub-reboot").write_text(f'#!/bin/sh\necho "next_entry=$1" > {tmp_path}/env\n')
+    editenv.write_text(f"#!/bin/sh\ncat {tmp_path}/env\n")
+    for tool in (editenv, tmp_path / "grub-reboot"):
+        tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    found = read(SAID)
+    assert found is not None
+    assert found.grub is not None
+    machine, host = cast(Machine, Shell()), replace(found, grub=replace(found.grub, folder=str(tmp_path)))
+
+    ways.prepare(machine, host, BootWay.GRUB, There(OURS, "/boot/ours"), "root=/dev/vda1")
+    assert custom.read_bytes().startswith(own)
+    assert OURS.encode() in custom.read_bytes()
+    ways.forget(machine, host)
+    assert custom.read_bytes() == own
+    custom.unlink()
+    ways.prepare(machine, host, BootWay.GRUB, There(OURS, "/boot/ours"), "root=/dev/vda1")
+    ways.forget(machine, host)
+    assert not custom.exists()
