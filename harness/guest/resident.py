@@ -21,6 +21,8 @@ from harness.guest.port import Port, PortError
 ACK_SECONDS = 900.0
 """How long an event waits for the host: a connection that was cut may take a while to come back."""
 WARN_ONCE = Path("/sys/kernel/debug/clear_warn_once")
+WHOLE_LOG = "whole-log"
+"""This file in HOME says that this boot was made for us: all that its kernel has said is ours to tell."""
 _PIECE = 1 << 15
 
 
@@ -47,7 +49,7 @@ def live(fd: int, home: Path) -> int:
     with suppress(OSError):  # not every kernel has it
         WARN_ONCE.write_text("1")
     port = Kept(fd)
-    agent = Agent(port, home, _from_now_on())
+    agent = Agent(port, home, kernel_log(home))
     agent.warm_up.start()
     try:
         port.send({"event": "hello", "release": os.uname().release})
@@ -58,8 +60,9 @@ def live(fd: int, home: Path) -> int:
     return 0
 
 
-def _from_now_on() -> Reader:
-    """The kernel's log without what it said before: a machine has seen more than this lane's driver."""
-    reader = Reader()
-    reader.read()
+def kernel_log(home: Path, log: str = "/dev/kmsg") -> Reader:
+    """The kernel's log; without what it said before where the machine has seen more than this lane's driver."""
+    reader = Reader(log)
+    if not (home / WHOLE_LOG).exists():
+        reader.read()
     return reader

@@ -61,6 +61,8 @@ class Boots:
         self.watchdog = ""
         self.booted = ""
         """The boot id of the kernel under test that we brought up last."""
+        self.unread = ""
+        """The same, as long as nobody has read what that kernel said while it booted."""
         self._keep: set[str] = set()
         self._said: set[str] = set()
 
@@ -152,7 +154,7 @@ class Boots:
         if came is CameBack.AWAY and self._cycle():
             came, facts = self._wait(sent, self.machine.back_seconds)
         if came is CameBack.UP and facts is not None:
-            self.booted = facts.boot_id
+            self.booted = self.unread = facts.boot_id
             return facts
         name, waited = self.machine.name, f"{sent.release} was booted on {self.machine.name}"
         if came is CameBack.FELL_BACK:

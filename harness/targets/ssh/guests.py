@@ -31,7 +31,7 @@ class SshLab:
         self.boots = boots
         self.upkeep = Upkeep(machine)
         self.spoiled = ""
-        """The boot in which a session was lost: its kernel is not asked again."""
+        """The boot in which a session was lost, or whose kernel complained as it came up: it is not asked again."""
 
     def ready(self, payload: Payload, folder: Path) -> Facts:
         """The machine in the payload's kernel. UsageError: host key or login; InfraError: the machine is not there, or
@@ -57,6 +57,17 @@ class SshLab:
         self.machine.hang_seconds = DUMP_SECONDS if session.has_crash_kernel() else WATCHDOG_SECONDS
         if self.boots is not None and self.boots.watchdog and self.boots.booted == session.facts.boot_id:
             session.guard(watchdog_modules(payload.module.kernel, self.boots.watchdog))
+
+    def unread(self, facts: Facts) -> bool:
+        """Whether this boot was made for us, and nobody has told yet what its kernel said since."""
+        return self.boots is not None and self.boots.unread == facts.boot_id
+
+    def left(self, session: SshSession) -> None:
+        """What the next session must know of this one, which has ended."""
+        if session.was_lost or session.complained:
+            self.spoiled = session.facts.boot_id
+        if session.loaded and self.boots is not None:
+            self.boots.unread = ""
 
     def close(self) -> None:
         """The run is over."""
@@ -102,17 +113,17 @@ class SshGuests:
         """A session whose agent waits. Errors as of :meth:`SshLab.ready`."""
         folder.mkdir(parents=True, exist_ok=True)
         facts = self.lab.ready(self.payload, folder)
-        session = SshSession(self.lab.machine, facts, self.payload, self.lab.evidence, folder)
+        lab = self.lab
+        session = SshSession(lab.machine, facts, self.payload, lab.evidence, folder, lab.unread(facts))
         self._live.append(session)
         try:
             session.hello()
-            self.lab.guard(session, self.payload)
+            lab.guard(session, self.payload)
             yield session
         finally:
             self._live.remove(session)
             session.close()
-            if session.was_lost:
-                self.lab.spoiled = facts.boot_id
+            lab.left(session)
 
     def end(self) -> None:
         """End the session that runs, or its boot, from any thread."""

@@ -18,6 +18,8 @@ CLEAN_SECONDS = 30.0
 GIVE_WAY_SECONDS = 10
 LOCK = "/run/xdna-harness.lock"
 """Held as long as anybody of ours lives there (harness/guest/keeper.py)."""
+WHOLE_LOG = "whole-log"
+"""The file that tells the agent where the kernel's log begins (harness/guest/resident.py)."""
 LINGER_SECONDS = 600.0
 """How long the agent waits for a connection that was lost, before it ends itself and what it started."""
 
@@ -59,9 +61,11 @@ class Home:
             raise InfraError(f"{machine.name}: nothing can be unpacked in /tmp: {output.strip()[-200:]}")
         self.path = found[1]
 
-    def start_agent(self) -> None:
-        """One agent at a time; one whose harness is gone gives way."""
-        script = START.replace("HOME", self.path).replace("SECONDS", f"{LINGER_SECONDS:.0f}")
+    def start_agent(self, whole_log: bool) -> None:
+        """One agent at a time; one whose harness is gone gives way. ``whole_log``: it tells what the kernel said before
+        it, too."""
+        mark = f": > {self.path}/{WHOLE_LOG} &&\n" if whole_log else ""
+        script = mark + START.replace("HOME", self.path).replace("SECONDS", f"{LINGER_SECONDS:.0f}")
         for _ in range(2):
             status, said = self.machine.root(script, START_SECONDS)
             holder = _HOLDER.search(said)

@@ -18,6 +18,7 @@ from typing import Any
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats.machine_facts import Facts
 from harness.formats.pstore import since
+from harness.formats.splat import find_splats
 from harness.host.agent import Agent, AgentRefused, Event
 from harness.host.payload import Payload
 from harness.host.port import Port, PortClosed, Stream
@@ -43,9 +44,18 @@ REFUSED_BY_MACHINE = ("[Errno 1]", "[Errno 129]")
 
 
 class SshSession:
-    """``machine`` with our agent in it. ``folder`` receives agent.log and what a crash left."""
+    """``machine`` with our agent in it. ``folder`` receives agent.log and what a crash left. ``whole_log``: the boot is
+    made for us, and what its kernel said before us is told before the first test."""
 
-    def __init__(self, machine: Machine, facts: Facts, payload: Payload, evidence: Evidence, folder: Path) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        facts: Facts,
+        payload: Payload,
+        evidence: Evidence,
+        folder: Path,
+        whole_log: bool = False,
+    ) -> None:
         """Send what travels and start the agent, which :meth:`hello` waits for."""
         self.machine = machine
         self.facts = facts
@@ -55,6 +65,11 @@ class SshSession:
         self.release = facts.release
         self.build_id = ""
         self.was_lost = False
+        self.loaded = False
+        """Whether the kernel's log has a driver of ours in it."""
+        self.complained = False
+        """Whether it had a splat in it before the first test."""
+        self._whole_log = whole_log
         self._ended = False
         self._heard = time.monotonic()
         self._anew: Facts | None = None
@@ -63,7 +78,7 @@ class SshSession:
         self._messages: deque[str] = deque(maxlen=LOG_LINES)
         self.home = Home(machine, payload.whole())
         try:
-            self.home.start_agent()
+            self.home.start_agent(whole_log)
             self.agent = Agent(Port(Resumed(self._dial, lambda text: say(f"{machine.name}: {text}"))), self)
         except BaseException:
             self.home.remove()
@@ -116,6 +131,7 @@ class SshSession:
         missing = [name for name in files if _module(name) not in there]
         parameters = DRIVER_PARAMETERS[self.payload.variant.address_mode]
         modules = [{"path": f"modules/{name}", "params": parameters if name == files[-1] else ""} for name in missing]
+        self.loaded = True
         try:
             loaded = self.agent.command("load", timeout, modules=modules)
         except AgentRefused as error:
@@ -222,7 +238,9 @@ class SshSession:
         try:
             for event in self.agent.suite(request):
                 self._heard = time.monotonic()
-                if event.get("event") == "test-start":
+                if event.get("event") == "suite-start" and self._whole_log:
+                    self.complained = bool(find_splats(event.get("kmsg") or ()))
+                elif event.get("event") == "test-start":
                     self._since = float(event.get("uptime") or 0.0)
                 yield event
         except InfraError as error:

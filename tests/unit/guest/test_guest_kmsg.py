@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from harness.guest import kmsg
+from harness.guest.resident import WHOLE_LOG, kernel_log
 
 
 def test_record() -> None:
@@ -51,3 +53,22 @@ def test_lost_records_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [record.seq for record in second] == [15]
     assert (lost_first, lost_second) == (0, 3)
     reader.close()
+
+
+@pytest.mark.parametrize(("whole", "told"), [(True, ["at boot", "now"]), (False, ["now"])])
+def test_a_machine_that_lives_on_tells_of_its_boot_only_where_that_was_made_for_us(
+    whole: bool, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [b"4,10,0,-;at boot\n"]
+
+    def read(fd: int, size: int) -> bytes:
+        if not answers:
+            raise BlockingIOError
+        return answers.pop(0)
+
+    if whole:
+        (tmp_path / WHOLE_LOG).touch()
+    monkeypatch.setattr(os, "read", read)
+    reader = kernel_log(tmp_path, os.devnull)
+    answers.append(b"4,11,0,-;now\n")
+    assert [record.text for record in reader.read()[0]] == told

@@ -23,6 +23,7 @@ from harness.targets.ssh.evidence import Evidence
 from harness.targets.ssh.guests import SshLab
 from harness.targets.ssh.kernels import There
 from harness.targets.ssh.machine import Machine
+from harness.targets.ssh.session import SshSession
 
 OWN, OURS = "6.12.1-amd64", "7.3.4-xdna-0a"
 HOST = LabHost(
@@ -189,8 +190,29 @@ def test_a_kernel_that_a_killed_run_left_is_ours_until_the_machine_is_home_again
     assert lab.ready(payload, tmp_path).boot_id == "1"
     assert lab.boots is not None
     assert (lab.boots.booted, lab.boots.watchdog) == ("1", "i6300esb"), "who goes on must feed it"
+    assert not lab.unread(machine.ask()), "what was said before us is not ours to tell"
     lab.close()
     assert machine.left == ["systemctl reboot || reboot"]
+
+
+def test_the_first_session_with_a_driver_tells_what_the_kernel_said_as_it_came_up(tmp_path: Path) -> None:
+    machine = Played(facts(OWN, "1"), facts(OURS, "2"))
+    lab = lab_of(machine)
+    payload = cast(Payload, SimpleNamespace(module=SimpleNamespace(kernel=KERNEL)))
+    assert not lab.unread(machine.ask()), "the machine's own kernel"
+    found = lab.ready(payload, tmp_path)
+    assert lab.unread(found)
+    session = SimpleNamespace(facts=found, was_lost=False, complained=False, loaded=False)
+    lab.left(cast(SshSession, session))
+    assert lab.unread(found), "nobody got as far as a test"
+    session.loaded = True
+    lab.left(cast(SshSession, session))
+    assert not lab.unread(lab.ready(payload, tmp_path)), "now an earlier driver is in the log"
+    assert lab.spoiled == ""
+    session.complained = True
+    lab.left(cast(SshSession, session))
+    machine.then = [facts(OWN, "3"), facts(OURS, "4")]
+    assert lab.unread(lab.ready(payload, tmp_path)), "each answer has a boot of its own"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.guest import resident
 from harness.targets.ssh import home
 from harness.targets.ssh.home import Home
 
@@ -52,3 +53,12 @@ def test_only_a_task_is_stuck(said: str, stuck: str) -> None:
 def test_a_task_is_named_with_its_stack() -> None:
     assert "stuck: " in home.STUCK
     assert "HOME" in home.STUCK
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_where_the_kernels_log_begins_is_told_before_the_agent_starts(whole: bool) -> None:
+    machine = Played(keeper=(0, "ready\n"))
+    home_on(machine).start_agent(whole)
+    (script,) = machine.scripts
+    assert script.startswith(f": > {PATH}/whole-log &&\ncd {PATH} || exit\n" if whole else f"cd {PATH} || exit\n")
+    assert resident.WHOLE_LOG == home.WHOLE_LOG
