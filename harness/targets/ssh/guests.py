@@ -13,6 +13,7 @@ from harness.formats.machine_facts import Facts, unfit, unusable
 from harness.host.payload import Payload
 from harness.model.session import Start
 from harness.model.variant import AddressMode
+from harness.targets.ssh.aftermath import Aftermath
 from harness.targets.ssh.boots import Boots
 from harness.targets.ssh.evidence import Evidence
 from harness.targets.ssh.kernels import watchdog_modules
@@ -30,6 +31,7 @@ class SshLab:
         self.evidence = evidence
         self.boots = boots
         self.upkeep = Upkeep(machine)
+        self.aftermath = Aftermath(machine, evidence)
         self.spoiled = ""
         """The boot in which a session was lost, or whose kernel complained as it came up: it is not asked again."""
 
@@ -41,6 +43,8 @@ class SshLab:
         if wrong := unusable(facts):
             raise InfraError(f"{self.machine.name} {wrong[0]}", hint=wrong[1])
         self.upkeep.first()
+        if self.aftermath.look(facts):
+            self.spoiled = facts.boot_id
         worn = facts.worn or facts.boot_id == self.spoiled
         if self.boots is not None and (facts.release != wanted.release or worn):
             facts = self.boots.into(wanted, folder)
@@ -66,6 +70,8 @@ class SshLab:
         """What the next session must know of this one, which has ended."""
         if session.was_lost or session.complained:
             self.spoiled = session.facts.boot_id
+        if session.quiet_since is not None and not session.was_lost:
+            self.aftermath.begin(session.facts, session.quiet_since, session.folder)
         if session.loaded and self.boots is not None:
             self.boots.unread = ""
 
@@ -74,6 +80,8 @@ class SshLab:
         if self.boots is not None and not self.boots.rules.leave:
             self._home(self.boots)
         with suppress(HarnessError):
+            if self.aftermath.waits:
+                self.aftermath.look(self.machine.ask())
             self.upkeep.last()
         self.evidence.close()
         self.machine.end()
@@ -86,6 +94,7 @@ class SshLab:
                 boots.adopt(self.machine.ask())
         try:
             if boots.booted:
+                self.aftermath.look(boots.wake())
                 boots.home()
         except HarnessError as error:
             self.machine.note(f"{self.machine.name} was left in a kernel under test: {error.message}")

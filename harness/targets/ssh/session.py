@@ -26,6 +26,7 @@ from harness.host.resumed import Resumed
 from harness.host.vm import DRIVER_PARAMETERS
 from harness.log import say
 from harness.model.session import Lost, SessionLost, SuiteRequest
+from harness.targets.ssh.aftermath import headline
 from harness.targets.ssh.evidence import Evidence
 from harness.targets.ssh.home import CLEAN_SECONDS, Home
 from harness.targets.ssh.machine import Machine
@@ -65,10 +66,12 @@ class SshSession:
         self.release = facts.release
         self.build_id = ""
         self.was_lost = False
-        self.loaded = False
-        """Whether the kernel's log has a driver of ours in it."""
+        self.loaded = False  # then the kernel's log has a driver of ours in it
         self.complained = False
         """Whether it had a splat in it before the first test."""
+        self.quiet_since: float | None = None
+        """Until when the kernel's words are told, in seconds since the boot; None: the suite has not ended."""
+        self._spoke = 0.0
         self._whole_log = whole_log
         self._ended = False
         self._heard = time.monotonic()
@@ -216,13 +219,23 @@ class SshSession:
 
     def close(self) -> None:
         """End the agent and leave nothing of ours but the driver."""
-        with suppress(HarnessError, SessionLost):
-            if not self._ended and self.home.path:
-                self.agent.command("poweroff", CLEAN_SECONDS)
+        with suppress(HarnessError):
+            self._poweroff()
         if self.home.path:
             with suppress(HarnessError):
                 self.home.fetch_log(self.folder)
             self.home.remove()
+
+    def _poweroff(self) -> None:
+        """What is lost only now costs no test any more, but its evidence is collected: it must be said here."""
+        known = self.was_lost
+        try:
+            if not self._ended and self.home.path:
+                self.agent.command("poweroff", CLEAN_SECONDS)
+        except SessionLost as gone:
+            if not known and not gone.lost.ours:
+                first, _, rest = gone.lost.evidence.partition("\n")
+                self.machine.note(f"{first}: {headline(rest)}; no result of its tests says so")
 
     def run(self, argv: Sequence[str], timeout: float = 60.0) -> tuple[int, str]:
         return self.agent.run(argv, timeout)
@@ -238,7 +251,10 @@ class SshSession:
         try:
             for event in self.agent.suite(request):
                 self._heard = time.monotonic()
-                if event.get("event") == "suite-start" and self._whole_log:
+                self._hear(event)
+                if event.get("event") == "suite-end":
+                    self.quiet_since = self._spoke or float(event.get("uptime") or 0.0)
+                elif event.get("event") == "suite-start" and self._whole_log:
                     self.complained = bool(find_splats(event.get("kmsg") or ()))
                 elif event.get("event") == "test-start":
                     self._since = float(event.get("uptime") or 0.0)
@@ -248,6 +264,11 @@ class SshSession:
             if not lost.lost.ours:
                 raise lost from error
             raise
+
+    def _hear(self, event: Event) -> None:
+        for record in event.get("kmsg") or ():
+            with suppress(KeyError, TypeError, ValueError):
+                self._spoke = max(self._spoke, float(record["time"]))
 
     def settle(self, seconds: float) -> bool:
         return False

@@ -127,3 +127,35 @@ def test_another_boot_is_the_kernels_doing(tmp_path: Path) -> None:
     with pytest.raises(SessionLost, match="box has booted anew") as lost:
         session.run(["true"])
     assert not lost.value.lost.ours
+
+
+def test_it_knows_until_when_the_kernels_words_are_told(tmp_path: Path) -> None:
+    """What came later is nobody's yet."""
+    start = {"event": "suite-start", "tests": [], "kmsg": [said(9.0, "ready"), {"seq": 2}]}
+    session = session_on(Played(start, {"event": "suite-end", "status": 0, "uptime": 12.0, "kmsg": []}), tmp_path)
+    assert session.quiet_since is None
+    suite(session)
+    assert session.quiet_since == 9.0
+    session = session_on(Played({"event": "suite-end", "status": 0, "uptime": 12.0}), tmp_path)
+    suite(session)
+    assert session.quiet_since == 12.0
+
+
+def test_a_machine_that_goes_down_with_the_session_is_told(tmp_path: Path) -> None:
+    """Its evidence is collected then, and nobody after us finds it."""
+    machine = Played({"event": "suite-end", "status": 0})
+    session = session_on(machine, tmp_path)
+    suite(session)
+    machine.gone, machine.now = True, Facts("6.12", "2", oopsed=False, root="", python=(3, 13), pytest=True)
+    session.close()
+    assert any("box has booted anew since: it left no word" in note for note in machine.notes)
+
+
+def test_what_was_lost_before_is_not_told_again(tmp_path: Path) -> None:
+    machine = Played(State="stuck: python3")
+    session = session_on(machine, tmp_path)
+    machine.gone = True
+    with pytest.raises(SessionLost, match="does not let go of\npython3"):
+        session.run(["true"])
+    session.close()
+    assert machine.notes == []

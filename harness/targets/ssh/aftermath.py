@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a kernel did when its suite had ended: work that was put off may crash, or complain, when nobody asks it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from harness.errors import InfraError
+from harness.formats.machine_facts import Facts
+from harness.formats.pstore import since
+from harness.formats.splat import find_splats
+from harness.targets.ssh.evidence import Evidence
+from harness.targets.ssh.machine import Machine
+
+DMESG = "dmesg -k 2>/dev/null || dmesg"
+"""Where it can be told apart: without what programs write there."""
+TICK = 5e-7
+"""Less than what the kernel's time stamps can tell apart."""
+
+
+class Aftermath:
+    """Of one machine: of the session that ended there last."""
+
+    def __init__(self, machine: Machine, evidence: Evidence) -> None:
+        self.machine = machine
+        self.evidence = evidence
+        self._left: Facts | None = None
+        self._since = 0.0
+        self._folder = Path()
+
+    def begin(self, facts: Facts, uptime: float, folder: Path) -> None:
+        """A suite has ended in this boot, and has told what the kernel said until ``uptime``, seconds since its boot.
+        ``folder`` receives what a crash leaves."""
+        self._left, self._since, self._folder = facts, uptime + TICK, folder
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to look at."""
+        return self._left is not None
+
+    def look(self, now: Facts) -> bool:
+        """To be called with what the machine says now, before anything else is done to it: whether something happened.
+        The report is told."""
+        left, self._left = self._left, None
+        if left is None:
+            return False
+        if now.boot_id != left.boot_id:
+            text = self.evidence.collect(self._folder)
+            said = since(text, self._since) or self.evidence.said() or text
+            self._tell(left, f"went down, and {now.release} has come up since", said)
+            return True
+        said = since(self._dmesg(), self._since)
+        if not find_splats(said):
+            return False
+        self._tell(left, "complained", said)
+        return True
+
+    def _dmesg(self) -> str:
+        with suppress(InfraError):
+            return self.machine.root(DMESG, 60.0)[1]
+        return ""
+
+    def _tell(self, left: Facts, what: str, said: str) -> None:
+        name = f"{self.machine.name}: behind the last test {left.release} {what}"
+        self.machine.note(f"{name}: {headline(said)}; no result of its tests says so")
+
+
+def headline(text: str) -> str:
+    """The first thing in what a kernel said that is worth a look."""
+    splats = find_splats(text)
+    lines = [splats[0].title] if splats else [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0] if lines else "it left no word"

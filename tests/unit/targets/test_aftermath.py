@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is told of a kernel whose tests have all passed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from harness.formats.machine_facts import Facts
+from harness.targets.ssh.aftermath import Aftermath
+from harness.targets.ssh.evidence import Evidence
+from harness.targets.ssh.guests import SshLab
+from harness.targets.ssh.machine import Machine
+from harness.targets.ssh.session import SshSession
+
+FACTS = Facts("7.3.4-xdna-0a", "1", oopsed=False, root="", python=(3, 13), pytest=True)
+AGAIN = replace(FACTS, release="6.12.1-amd64", boot_id="2")
+LOG = "[   10.000000] WARNING: at a/test.c:1 told+0x1/0x2\n[   11.000000] WARNING: at a/test.c:2 told_last+0x1/0x2\n"
+LATE = "[   12.000000] BUG: KASAN: slab-use-after-free in late_work+0x1/0x2\n"
+PANIC = "[   12.500000] Kernel panic - not syncing: late\n"
+PSTORE = "/sys/fs/pstore/dmesg-erst-1"
+
+
+class Played:
+    """A machine with a kernel log, and with a crash in its pstore when it is told to have one."""
+
+    name = "box"
+
+    def __init__(self, log: str = "", crash: str = "") -> None:
+        self.log = log
+        self.crash = crash
+        self.kept = False
+        self.now = FACTS
+        self.notes: list[str] = []
+        self.note: Callable[[str], None] = self.notes.append
+        self.ended = False
+
+    def ask(self) -> Facts:
+        return self.now
+
+    def root(self, script: str, seconds: float) -> tuple[int, str]:
+        if script.startswith("dmesg"):
+            return 0, self.log
+        return 0, PSTORE if self.kept else ""
+
+    def fetch(self, names: str) -> dict[str, bytes]:
+        return {PSTORE: self.crash.encode()} if self.kept else {}
+
+    def crashes(self) -> None:
+        self.now, self.kept = AGAIN, bool(self.crash)
+
+    def end(self) -> None:
+        self.ended = True
+
+
+def aftermath_of(machine: Played, folder: Path) -> Aftermath:
+    real = cast(Machine, machine)
+    evidence = Evidence(real)
+    evidence.mark_files()
+    found = Aftermath(real, evidence)
+    found.begin(FACTS, 11.0, folder)
+    return found
+
+
+def test_a_kernel_that_is_well_is_not_told_of(tmp_path: Path) -> None:
+    machine = Played(LOG + "[   13.000000] e1000e: eth0 NIC Link is Up\n")
+    assert not aftermath_of(machine, tmp_path).look(FACTS)
+    assert machine.notes == []
+
+
+def test_a_complaint_behind_the_last_test_is_told_once(tmp_path: Path) -> None:
+    machine = Played(LOG + LATE)
+    found = aftermath_of(machine, tmp_path)
+    assert found.look(FACTS)
+    assert not found.look(FACTS)
+    (note,) = machine.notes
+    assert "behind the last test 7.3.4-xdna-0a complained: BUG: KASAN: slab-use-after-free in late_work" in note
+
+
+def test_so_is_a_crash_with_what_it_left(tmp_path: Path) -> None:
+    machine = Played(crash=LOG + PANIC)
+    found = aftermath_of(machine, tmp_path)
+    machine.crashes()
+    assert found.look(machine.ask())
+    (note,) = machine.notes
+    assert "7.3.4-xdna-0a went down, and 6.12.1-amd64 has come up since: Kernel panic - not syncing: late" in note
+    assert [path.read_text() for path in tmp_path.rglob("*erst*")] == [LOG + PANIC]
+
+
+def test_one_that_left_nothing_is_told_all_the_same(tmp_path: Path) -> None:
+    machine = Played()
+    found = aftermath_of(machine, tmp_path)
+    machine.crashes()
+    assert found.look(machine.ask())
+    assert "it left no word" in machine.notes[0]
+
+
+def lab_of(machine: Played, folder: Path, **session: Any) -> SshLab:
+    real = cast(Machine, machine)
+    lab = SshLab(real, Evidence(real), None)
+    lab.upkeep = cast(Any, SimpleNamespace(first=lambda: None, last=lambda: None))
+    ended = {"facts": FACTS, "was_lost": False, "complained": False, "loaded": True, "quiet_since": 11.0}
+    lab.left(cast(SshSession, SimpleNamespace(folder=folder, **{**ended, **session})))
+    return lab
+
+
+def test_the_next_session_and_the_end_of_the_run_look(tmp_path: Path) -> None:
+    payload = cast(Any, SimpleNamespace(module=SimpleNamespace(kernel=SimpleNamespace(release=FACTS.release))))
+    machine = Played(LOG + LATE)
+    lab = lab_of(machine, tmp_path)
+    lab.ready(payload, tmp_path)
+    assert len(machine.notes) == 1
+    assert lab.spoiled == FACTS.boot_id, "nothing new begins in it if it can be booted"
+    lab.close()
+    assert len(machine.notes) == 1
+    machine = Played(LOG + LATE)
+    lab_of(machine, tmp_path).close()
+    assert len(machine.notes) == 1
+
+
+def test_what_a_test_has_answered_for_is_not_told_again(tmp_path: Path) -> None:
+    for ended in ({"was_lost": True}, {"quiet_since": None}):
+        machine = Played(LOG + LATE)
+        lab_of(machine, tmp_path, **ended).close()
+        assert machine.notes == []
