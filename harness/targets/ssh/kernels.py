@@ -136,8 +136,10 @@ def _make_initramfs(machine: Machine, host: LabHost, there: There) -> None:
             f"{machine.name}: its root file system is not on a plain partition, and it has no tool for an initramfs",
             hint=f"install one of {', '.join(INITRAMFS)} there",
         )
-    words = INITRAMFS[host.initramfs].format(file=there.initrd, release=there.release)
-    script = f"mkdir -p {HOME}; test -s {there.initrd} || {{ {words}; }}"
+    part = f"{there.initrd}.part"  # one that was cut off would be taken for a kernel that does not boot
+    words = INITRAMFS[host.initramfs].format(file=part, release=there.release)
+    made = f"rm -f {part} && {words} && test -s {part} && sync {part} && mv {part} {there.initrd}"
+    script = f"mkdir -p {HOME}; test -s {there.initrd} || {{ {made}; }}"
     machine.do("making an initramfs", f"export PATH=$PATH:/sbin:/usr/sbin; {script}", INITRAMFS_SECONDS)
 
 
