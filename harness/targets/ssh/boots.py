@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.errors import InfraError, UsageError
+from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats.kernel_line import kernel_line
 from harness.formats.machine_facts import Facts
 from harness.log import say, step
@@ -59,6 +60,8 @@ class Boots:
         self.power = power
         self.known_good = ""
         self.watchdog = ""
+        """The module of the machine's hardware watchdog, as far as it has one."""
+        self._armed = False
         self.booted = ""
         """The boot id of the kernel under test that we brought up last."""
         self.unread = ""
@@ -85,10 +88,14 @@ class Boots:
             self.evidence.mark()
             facts = machine.ask()
             command = ways.prepare(machine, host, choice.way, there, line.text)
-            self.watchdog = self._arm(host)
+            self.watchdog, self._armed = host.watchdog, self._arm(host)
             sent = Sent(facts.boot_id, kernel.release, self.known_good)
-            ways.leave(machine, command)
-            return self._arrived(sent, folder)
+            try:
+                ways.leave(machine, command)
+                return self._arrived(sent, folder)
+            except InfraError:
+                self._disarm(sent)
+                raise
 
     def adopt(self, facts: Facts) -> None:
         """A kernel under test that a run which is gone has left the machine in is ours from now on, as if we had booted
@@ -129,18 +136,24 @@ class Boots:
             host = self.machine.host()
         return host
 
-    def _arm(self, host: LabHost) -> str:
+    def _arm(self, host: LabHost) -> bool:
         """Arm the hardware watchdog; it ticks on with nobody to feed it until our agent is there. It starts before the
-        shutdown does, which must not cost the kernel its time. Returns its module; empty: there is none."""
+        shutdown does, which must not cost the kernel its time. False: it is not armed, or there is none."""
         if not host.watchdog:
             self._once(f"{self.machine.name} has no hardware watchdog: a kernel that hangs needs a hand, or a switch")
-            return ""
+            return False
         status, said = self.machine.python("arm", f"{self._patience:.0f}", host.watchdog)
         if status != 0:
             last = (said.strip().splitlines() or ["it says nothing"])[-1]
             self._once(f"{self.machine.name}: its watchdog {host.watchdog} cannot be armed: {last}")
-            return ""
-        return host.watchdog
+            return False
+        return True
+
+    def _disarm(self, sent: Sent) -> None:
+        """A machine that stays where it is must not be reset under whoever has it next."""
+        with suppress(HarnessError):
+            if self.watchdog and self.machine.ask().boot_id == sent.boot_id:
+                self.machine.python("arm", "0", self.watchdog)
 
     @property
     def _patience(self) -> float:
@@ -162,7 +175,7 @@ class Boots:
             said = self.evidence.said()
             text = f"{waited}, and the machine came back with its own kernel {sent.known_good}"
             text += f" after {time.monotonic() - begun:.0f} s"
-            if self.watchdog:
+            if self._armed:
                 text += f"; the watchdog ends what does not answer within {self._patience:.0f} s"
             raise SessionLost(Lost(False, f"{text}\n{_tail(left or said)}", said or left))
         if came is CameBack.NEVER_LEFT:

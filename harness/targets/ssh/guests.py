@@ -57,7 +57,7 @@ class SshLab:
         return facts
 
     def guard(self, session: SshSession, payload: Payload) -> None:
-        """Have the watchdog fed that we armed for this boot."""
+        """Have the watchdog fed in a boot of ours: also where it could not be armed for that, or was before."""
         self.machine.hang_seconds = DUMP_SECONDS if session.has_crash_kernel() else WATCHDOG_SECONDS
         if self.boots is not None and self.boots.watchdog and self.boots.booted == session.facts.boot_id:
             session.guard(watchdog_modules(payload.module.kernel, self.boots.watchdog))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from harness.errors import InfraError
 from harness.formats import grub
+from harness.host.leases import LeaseLost
 from harness.model.boot_way import BootWay
 from harness.model.lab_host import LabHost
 from harness.targets.ssh.kernels import There
@@ -31,8 +32,12 @@ def prepare(machine: Machine, host: LabHost, way: BootWay, there: There, line: s
 
 
 def leave(machine: Machine, command: str) -> None:
-    """Go. An answer that does not come any more is none of our business."""
-    machine.do("leaving its kernel", LEAVE % command)
+    """Go. An answer that does not come any more is none of our business. InfraError: it says no, or is another's."""
+    try:
+        machine.do("leaving its kernel", LEAVE % command)
+    except InfraError as error:
+        if isinstance(error, LeaseLost) or not error.transient:
+            raise
 
 
 def reboot(host: LabHost) -> str:

@@ -17,7 +17,7 @@ from harness.host.payload import Payload
 from harness.model.kernel import Kernel, Profile
 from harness.model.lab_host import LabHost
 from harness.model.session import SessionLost
-from harness.targets.ssh import boots, ways
+from harness.targets.ssh import boots, guests, ways
 from harness.targets.ssh.boots import Boots, Rules
 from harness.targets.ssh.evidence import Evidence
 from harness.targets.ssh.guests import SshLab
@@ -145,6 +145,35 @@ def test_the_watchdog_leaves_the_shutdown_its_time(tmp_path: Path, monkeypatch: 
     machine.watchdog = "i6300esb"
     Boots(cast(Machine, machine), Rules(seconds=300.0), Evidence(cast(Machine, machine))).into(KERNEL, tmp_path)
     assert machine.armed == ("arm", "450", "i6300esb")
+
+
+@pytest.mark.parametrize("then", [facts(OWN, "1"), facts("7.3.4-xdna-0b", "2"), facts(OWN, "2")])
+def test_a_machine_that_did_not_leave_has_no_watchdog_that_nobody_feeds(then: Facts, tmp_path: Path) -> None:
+    """It would reset whoever has it next. One that left needs it."""
+    machine = Played(facts(OWN, "1"), then)
+    machine.watchdog = "i6300esb"
+    real = cast(Machine, machine)
+    with pytest.raises((InfraError, SessionLost)):
+        Boots(real, Rules(seconds=1.0), Evidence(real)).into(KERNEL, tmp_path)
+    assert machine.armed == ("arm", "0" if then.boot_id == "1" else "1", "i6300esb")
+
+
+def test_a_watchdog_that_could_not_be_armed_is_fed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may tick already, from before; and a kernel that hangs in a test has a net."""
+    machine = Played(facts(OWN, "1"), facts(OURS, "2"))
+    machine.watchdog = "i6300esb"
+    monkeypatch.setattr(machine, "python", lambda *_: (1, "i6300esb drives no device"))
+    monkeypatch.setattr(guests, "watchdog_modules", lambda kernel, name: [Path(name)])
+    lab = lab_of(machine)
+    payload = cast(Payload, SimpleNamespace(module=SimpleNamespace(kernel=KERNEL)))
+    found = lab.ready(payload, tmp_path)
+    fed: list[list[Path]] = []
+    session = SimpleNamespace(facts=found, has_crash_kernel=lambda: False, guard=fed.append)
+    lab.guard(cast(SshSession, session), payload)
+    assert fed == [[Path("i6300esb")]]
+    assert any("cannot be armed" in note for note in machine.notes)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from harness.errors import InfraError
 from harness.formats.lab_host import read
+from harness.host.leases import LeaseLost
 from harness.model.boot_way import BootWay
 from harness.targets.ssh import ways
 from harness.targets.ssh.kernels import There
@@ -86,3 +89,19 @@ def test_what_a_person_wrote_for_grub_stays_to_the_byte(tmp_path: Path, monkeypa
     ways.prepare(machine, host, BootWay.GRUB, There(OURS, "/boot/ours"), "root=/dev/vda1")
     ways.forget(machine, host)
     assert not custom.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "gone"),
+    [
+        (InfraError("the connection broke", transient=True), True),
+        (InfraError("status 1"), False),
+        (LeaseLost("another's", transient=True), False),
+    ],
+)
+def test_a_machine_that_left_gives_no_answer(error: InfraError, gone: bool) -> None:
+    def do(*_: object) -> str:
+        raise error
+
+    with nullcontext() if gone else pytest.raises(type(error)):
+        ways.leave(cast(Machine, SimpleNamespace(do=do)), "kexec")
