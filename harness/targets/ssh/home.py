@@ -60,10 +60,12 @@ class Home:
         if status != 0 or found is None:
             raise InfraError(f"{machine.name}: nothing can be unpacked in /tmp: {output.strip()[-200:]}")
         self.path = found[1]
+        machine.homes.add(self.path)
 
     def start_agent(self, whole_log: bool) -> None:
-        """One agent at a time; one whose harness is gone gives way. ``whole_log``: it tells what the kernel said before
-        it, too."""
+        """One agent at a time; another run's gives way: our commands have passed the fence, so the machine is ours, and
+        a connection that still leads there may be one of a harness without power. ``whole_log``: it tells what the
+        kernel said before it, too."""
         mark = f": > {self.path}/{WHOLE_LOG} &&\n" if whole_log else ""
         script = mark + START.replace("HOME", self.path).replace("SECONDS", f"{LINGER_SECONDS:.0f}")
         for _ in range(2):
@@ -71,10 +73,15 @@ class Home:
             holder = _HOLDER.search(said)
             if status == 0 and "ready" in said:
                 return
-            if holder is None or holder[1] == "busy" or not holder[2]:
+            if holder is None or not holder[2] or holder[2] in self.machine.homes:
                 break
-            say(f"{self.machine.name}: the agent of a run that is gone gives way")
+            if holder[1] == "busy":
+                self.machine.note(f"{self.machine.name}: an agent of a run that does not hold it any more was ended")
+            else:
+                say(f"{self.machine.name}: the agent of a run that is gone gives way")
             self.root(GIVE_WAY.replace("HOME", holder[2]))
+        if holder is not None and holder[2] in self.machine.homes:
+            raise InfraError(f"{self.machine.name}: a session of this run is there already")
         if holder is not None:
             raise InfraError(f"{self.machine.name}: another run has this machine", hint="wait for its end")
         raise InfraError(f"{self.machine.name}: the agent does not start: {said.strip()[-300:]}")
@@ -109,4 +116,5 @@ class Home:
 
     def remove(self) -> None:
         """End what works in it, and take it away."""
+        self.machine.homes.discard(self.path)
         self.root(CLEAN)

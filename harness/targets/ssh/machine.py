@@ -39,6 +39,8 @@ class Machine:
         self.back_seconds = back_seconds
         self.note = note
         self.ended = False
+        self.homes: set[str] = set()
+        """Folders there in which sessions of this run live."""
         self.trouble: HarnessError | None = None
         """Why it did not answer when it was asked last."""
         self._connection: Connection | None = None

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from harness.errors import InfraError
 from harness.guest import resident
 from harness.targets.ssh import home
 from harness.targets.ssh.home import Home
@@ -17,19 +20,28 @@ class Played:
 
     name = "box"
 
-    def __init__(self, **answers: tuple[int, str]) -> None:
+    def __init__(self, *starts: str, **answers: tuple[int, str]) -> None:
+        """``starts``: what each keeper says that is started."""
+        self.starts = list(starts)
+        self.paths = [PATH, "/tmp/xdna-An0ther1"]
         self.answers = answers
         self.scripts: list[str] = []
+        self.homes: set[str] = set()
+        self.notes: list[str] = []
+        self.note: Callable[[str], None] = self.notes.append
 
     @property
     def connection(self) -> Played:
         return self
 
     def run(self, script: str, seconds: float, stdin: bytes = b"") -> tuple[int, str]:
-        return 0, f"home {PATH}\n"
+        return 0, f"home {self.paths.pop(0)}\n"
 
     def root(self, script: str, seconds: float, stdin: bytes = b"") -> tuple[int, str]:
         self.scripts.append(script)
+        if "harness.guest.keeper" in script:
+            said = self.starts.pop(0)
+            return int(said != "ready"), f"{said}\n"
         return next((answer for word, answer in self.answers.items() if word in script), (0, ""))
 
 
@@ -57,8 +69,45 @@ def test_a_task_is_named_with_its_stack() -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_where_the_kernels_log_begins_is_told_before_the_agent_starts(whole: bool) -> None:
-    machine = Played(keeper=(0, "ready\n"))
+    machine = Played("ready")
     home_on(machine).start_agent(whole)
     (script,) = machine.scripts
     assert script.startswith(f": > {PATH}/whole-log &&\ncd {PATH} || exit\n" if whole else f"cd {PATH} || exit\n")
     assert resident.WHOLE_LOG == home.WHOLE_LOG
+
+
+OTHER = "/tmp/xdna-0therRun"
+
+
+@pytest.mark.parametrize(("said", "notes"), [("orphan", 0), ("busy", 1)])
+def test_another_runs_agent_gives_way_to_who_has_the_machine(said: str, notes: int) -> None:
+    """A harness that lost its power leaves a connection that looks alive from the machine."""
+    machine = Played(f"{said} {OTHER}", "ready")
+    home_on(machine).start_agent(False)
+    _, ended, _ = machine.scripts
+    assert ended == home.GIVE_WAY.replace("HOME", OTHER)
+    assert len(machine.notes) == notes
+
+
+@pytest.mark.parametrize(
+    ("starts", "why"),
+    [
+        ([f"busy {PATH}"], "a session of this run is there already"),
+        (["busy "], "another run has this machine"),
+        ([f"busy {OTHER}", f"busy {OTHER}"], "another run has this machine"),
+        (["no module named harness"], "the agent does not start: no module named harness"),
+    ],
+)
+def test_who_does_not_give_way_is_told(starts: list[str], why: str) -> None:
+    machine = Played(*starts)
+    with pytest.raises(InfraError, match=why):
+        home_on(machine).start_agent(False)
+    assert sum("kill" in script for script in machine.scripts) == 2 * (OTHER in starts[0]), "each try once"
+
+
+def test_a_session_of_ours_that_ended_gives_way_like_any_other() -> None:
+    """Its connection was cut as it was taken away."""
+    machine = Played(f"busy {PATH}", "ready")
+    home_on(machine).remove()
+    home_on(machine).start_agent(False)
+    assert machine.starts == []

@@ -35,6 +35,7 @@ class Played:
         self.answers = answers
         self.now: Facts | None = FACTS
         self.gone = False
+        self.homes: set[str] = set()
         self.notes: list[str] = []
         self.note: Callable[[str], None] = self.notes.append
         self._said = bytearray()
