@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,9 @@ class Recorder:
         return number
 
     def close(self) -> None:
-        self._stream.close()
+        """What a full disk did not take was said when it was added; closing tries once more to write it."""
+        with suppress(OSError):
+            self._stream.close()
 
 
 class RunRecords(Recorder):

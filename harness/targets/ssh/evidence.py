@@ -10,6 +10,7 @@ from typing import Protocol
 
 from harness.errors import InfraError
 from harness.formats.pstore import FOLDERS, PATTERNS, crash_text, dumps
+from harness.log import warn
 from harness.targets.ssh.machine import Machine
 
 MOST_FILES = 60
@@ -60,9 +61,7 @@ class Evidence:
             new = [name for name in self._names() if name not in self._old][:MOST_FILES]
             files = self.machine.fetch(" ".join(map(_quoted, new))) if new else {}
             for name, data in files.items():
-                place = folder / "crash" / name.lstrip("/").replace("/", "_")
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(data)
+                keep(folder / "crash" / name.lstrip("/").replace("/", "_"), data)
             clear = [_quoted(name) for name in files if name.startswith(FOLDERS[0])]
             if clear:
                 self.machine.root(f"rm -f -- {' '.join(clear)}", 60.0)
@@ -90,6 +89,15 @@ class Evidence:
     def _names(self) -> list[str]:
         script = f'for f in {PATTERNS}; do [ -f "$f" ] && echo "$f"; done; :'
         return self.machine.root(script, 60.0)[1].splitlines()
+
+
+def keep(place: Path, data: bytes) -> None:
+    """Write down what a machine had. A full disk, or a name that is none here, is said, and costs only this file."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    except OSError as error:
+        warn(f"cannot keep {place.name[:80]} in {place.parent}: {error.strerror}")
 
 
 def _quoted(text: str) -> str:

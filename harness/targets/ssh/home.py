@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.errors import HarnessError, InfraError
 from harness.host.port import Stream
 from harness.log import say
+from harness.targets.ssh.evidence import keep
 from harness.targets.ssh.machine import Machine
 
 UPLOAD_SECONDS = 120.0
@@ -106,7 +107,7 @@ class Home:
     def fetch_log(self, folder: Path) -> None:
         """What the agent and its suite wrote, into ``folder``."""
         for name, data in self.machine.fetch(f"{self.path}/agent.log {self.path}/suite.log").items():
-            (folder / name.rpartition("/")[2]).write_bytes(data)
+            keep(folder / name.rpartition("/")[2], data)
 
     def root(self, script: str) -> str:
         """A script's output as root; nothing when the machine does not answer."""

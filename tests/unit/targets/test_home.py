@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,9 @@ class Played:
             said = self.starts.pop(0)
             return int(said != "ready"), f"{said}\n"
         return next((answer for word, answer in self.answers.items() if word in script), (0, ""))
+
+    def fetch(self, names: str) -> dict[str, bytes]:
+        return {f"{PATH}/agent.log": b"one\ntwo\n"}
 
 
 def home_on(machine: Played) -> Home:
@@ -111,3 +115,12 @@ def test_a_session_of_ours_that_ended_gives_way_like_any_other() -> None:
     home_on(machine).remove()
     home_on(machine).start_agent(False)
     assert machine.starts == []
+
+
+def test_a_log_that_cannot_be_kept_costs_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = home_on(Played())
+    assert found.agent_said(tmp_path) == "two"
+    (tmp_path / "agent.log").unlink()
+    (tmp_path / "agent.log").mkdir()
+    found.fetch_log(tmp_path)
+    assert "cannot keep agent.log" in capsys.readouterr().err

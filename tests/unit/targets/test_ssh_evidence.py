@@ -68,3 +68,18 @@ def test_without_a_mark_nothing_is_known_to_be_ours(marked: bool, tmp_path: Path
         disk.files = kept
     assert bool(evidence.collect(tmp_path)) is marked
     assert bool(disk.removed) is marked
+
+
+def test_what_cannot_be_kept_here_is_said_and_still_cleared_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """pstore would be full after a few crashes; the names are the machine's."""
+    disk = Disk()
+    evidence = Evidence(cast(Machine, disk))
+    evidence.mark()
+    long = f"/sys/fs/pstore/{'x' * 300}"
+    disk.files |= {long: b"one", "/sys/fs/pstore/dmesg-erst-2": b"[ 11.0] Kernel panic\n"}
+    assert "Kernel panic" in evidence.collect(tmp_path)
+    assert "cannot keep" in capsys.readouterr().err
+    assert any(long in script and "dmesg-erst-2" in script for script in disk.removed)
+    assert [path.read_bytes() for path in (tmp_path / "crash").iterdir()] == [b"[ 11.0] Kernel panic\n"]
