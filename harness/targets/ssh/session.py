@@ -208,8 +208,7 @@ class SshSession:
 
     def _dmesg(self) -> str:
         """The kernel's last messages, as far as it can be asked."""
-        said = self.home.root("dmesg").splitlines()
-        if said:
+        if said := self.home.root("dmesg").splitlines():
             self._messages = deque(said, maxlen=LOG_LINES)
         return self.console()
 

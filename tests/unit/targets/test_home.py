@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,9 +68,15 @@ def test_only_a_task_is_stuck(said: str, stuck: str) -> None:
     assert home_on(Played(State=(1, said))).stuck() == stuck
 
 
-def test_a_task_is_named_with_its_stack() -> None:
-    assert "stuck: " in home.STUCK
-    assert "HOME" in home.STUCK
+def test_a_task_that_works_there_is_named(tmp_path: Path) -> None:
+    """By a real sh. One that sleeps is found as one that does not wake up would be."""
+    script = home.STUCK.replace("State:.D", "State:.S").replace("HOME", str(tmp_path))
+    with subprocess.Popen(["sleep", "60"], cwd=tmp_path) as sleeper:
+        while "(sleeping)" not in Path(f"/proc/{sleeper.pid}/status").read_text():
+            time.sleep(0.01)
+        said = subprocess.run(["sh", "-c", script], capture_output=True, check=False, timeout=60).stdout
+        sleeper.kill()
+    assert b"stuck: sleep\n" in said
 
 
 @pytest.mark.parametrize("whole", [True, False])
