@@ -10,7 +10,7 @@ from contextlib import suppress
 from harness.errors import HarnessError, InfraError
 from harness.formats.machine_facts import PROBE, Facts, read
 from harness.host.leases import Lease
-from harness.host.ssh import BadHostKey, connect
+from harness.host.ssh import BadHostKey, Connection, connect
 from harness.host.ssh_config import Reach
 from harness.model.health import Act
 
@@ -70,22 +70,27 @@ class Remote:
                 raise InfraError(f"{last}, for {self.back_seconds:.0f} s")
             time.sleep(RETRY_SECONDS)
         self._waits = False
-        if not facts.release or not facts.boot_id:
-            raise InfraError(f"{self.reach.name} does not say what it runs")
         if facts.oopsed:
             raise InfraError(f"the kernel of {self.reach.name} died in part (an oops or BUG)")
 
     def _facts(self) -> Facts:
         connection = connect(self.reach, self.lease.guard)
         try:
-            return read(connection.run(PROBE, PROBE_SECONDS)[1])
+            return self._asked(connection)
         finally:
             connection.close()
+
+    def _asked(self, connection: Connection) -> Facts:
+        """What nobody said is no other boot. InfraError."""
+        facts = read(connection.run(PROBE, PROBE_SECONDS)[1])
+        if not facts.release or not facts.boot_id:
+            raise InfraError(f"{self.reach.name} does not say what it runs", transient=True)
+        return facts
 
     def _reboot(self) -> None:
         connection = connect(self.reach, self.lease.guard)
         try:
-            self._before = read(connection.run(PROBE, PROBE_SECONDS)[1]).boot_id
+            self._before = self._asked(connection).boot_id
             connection.run(REBOOT, PROBE_SECONDS)
         finally:
             connection.close()

@@ -82,3 +82,29 @@ def test_one_that_we_sent_into_a_boot_may_let_nobody_in_at_first(monkeypatch: py
 
 def silent() -> NoReturn:
     raise InfraError("box: no ssh", transient=True)
+
+
+class Says:
+    """A connection to a machine that answers a probe."""
+
+    def __init__(self, answer: str) -> None:
+        self.answer = answer
+
+    def run(self, script: str, seconds: float) -> tuple[int, str]:
+        return 0, self.answer
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_machine_that_said_nothing_before_a_reboot_has_not_booted_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["", "release 6.12\nboot 0f-1\n"]
+    monkeypatch.setattr(remote, "connect", lambda *_: Says(answers.pop(0)))
+    found = hands(lost=False, back_seconds=0.0)
+    assert found.do(Act.REBOOT) == "box does not say what it runs"
+    assert found.do(Act.PROBE) == "", "it was not told to reboot, and is well"
+
+
+def test_one_that_says_nothing_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "connect", lambda *_: Says("release 6.12\n"))
+    assert hands(lost=False, back_seconds=0.0).do(Act.PROBE) == "box does not say what it runs, for 0 s"
