@@ -233,6 +233,18 @@ class LaneRun:
             say(f"guest lost: {lost.evidence.splitlines()[0]}")
         return lost
 
+    def late(self, lost: Lost, died: bool) -> None:
+        """What a kernel did when its suite had ended is its last test's, as what it says between two tests is."""
+        last = next((e for e in reversed(self.events) if e.get("event") == "test-end"), None)
+        if last is None:
+            return
+        place = {name: last[name] for name in ("boot", "attempt")}
+        if died:
+            said = {"outcome": "LOST", "evidence": lost.evidence, "console": lost.console}
+            self.records.add({"event": "lost", **place, "id": last["id"], **said})
+        else:
+            self.records.add({"event": "suite-end", **place, "status": 0, "kmsg": lost.console})
+
     def claim(self) -> None:
         """Make these records those of this driver. UsageError: they are another's, whose answers would be its own."""
         mine = {"kernel": self.module.kernel.key, "module": self.module.key, "digest": self.module.digest}

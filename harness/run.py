@@ -196,9 +196,11 @@ class Run:
             guests = self.lab.lending(module, job, str(self.out), self.lease.check, self.records.note)
         else:
             guests = self.lab.guests(module, job.variant, job.boot_seconds, self.store, self.standby)
-        self.lanes[name] = LaneRun(module, self.builds.folder(name), question, guests, self.records.note)
-        self.lanes[name].claim()
-        return self.lanes[name]
+        lane = self.lanes[name] = LaneRun(module, self.builds.folder(name), question, guests, self.records.note)
+        lane.claim()
+        if isinstance(guests, SshGuests):
+            guests.late = lane.late
+        return lane
 
     def _key(self, module: Module) -> str:
         """What the answers depend on. Of a real NPU nobody knows all of that, so its answers are not kept for another

@@ -185,3 +185,16 @@ def test_answers_are_taken_over_once_and_whole(tmp_path: Path) -> None:
     kept = Recorder(tmp_path / "b" / "results.jsonl").events
     assert kept == [{"event": "reused", "run": "a"}, *first.events]
     assert not list((tmp_path / "b").glob(".*"))
+
+
+@pytest.mark.parametrize(("died", "outcome"), [(True, Outcome.LOST), (False, Outcome.FAIL)])
+def test_what_a_kernel_does_behind_its_suite_is_its_last_tests(tmp_path: Path, died: bool, outcome: Outcome) -> None:
+    run = lane(Lab(), tmp_path)
+    run.late(PANIC, died)
+    assert not run.results().results, "there is no test yet"
+    run.run(CELL)
+    run.late(PANIC, died)
+    assert [outcomes(run)[test] for test in TESTS] == [Outcome.PASS, Outcome.PASS, outcome]
+    run.run(Cell("head", Variant(), 2, TESTS[:1]))
+    run.late(PANIC, died)
+    assert [r.outcome for r in run.results().results if r.id == TESTS[0]] == [Outcome.PASS, outcome]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,13 +11,20 @@ from harness.errors import InfraError
 from harness.formats.machine_facts import Facts
 from harness.formats.pstore import since
 from harness.formats.splat import find_splats
+from harness.model.session import Lost
 from harness.targets.ssh.evidence import Evidence
 from harness.targets.ssh.machine import Machine
 
+Late = Callable[[Lost, bool], None]
+"""Takes down what a kernel did behind its last test; the flag: it has died, and not only complained."""
 DMESG = "dmesg -k 2>/dev/null || dmesg"
 """Where it can be told apart: without what programs write there."""
 TICK = 5e-7
 """Less than what the kernel's time stamps can tell apart."""
+
+
+def nobody(lost: Lost, died: bool) -> None:
+    """For a session whose results nobody takes down."""
 
 
 class Aftermath:
@@ -28,11 +36,12 @@ class Aftermath:
         self._left: Facts | None = None
         self._since = 0.0
         self._folder = Path()
+        self._late: Late = nobody
 
-    def begin(self, facts: Facts, uptime: float, folder: Path) -> None:
+    def begin(self, facts: Facts, uptime: float, folder: Path, late: Late = nobody) -> None:
         """A suite has ended in this boot, and has told what the kernel said until ``uptime``, seconds since its boot.
-        ``folder`` receives what a crash leaves."""
-        self._left, self._since, self._folder = facts, uptime + TICK, folder
+        ``folder`` receives what a crash leaves, ``late`` is told of it."""
+        self._left, self._since, self._folder, self._late = facts, uptime + TICK, folder, late
 
     @property
     def waits(self) -> bool:
@@ -48,12 +57,12 @@ class Aftermath:
         if now.boot_id != left.boot_id:
             text = self.evidence.collect(self._folder)
             said = since(text, self._since) or self.evidence.said() or text
-            self._tell(left, f"went down, and {now.release} has come up since", said)
+            self._tell(left, f"went down, and {now.release} has come up since", said, died=True)
             return True
         said = since(self._dmesg(), self._since)
         if not find_splats(said):
             return False
-        self._tell(left, "complained", said)
+        self._tell(left, "complained", said, died=False)
         return True
 
     def _dmesg(self) -> str:
@@ -61,9 +70,10 @@ class Aftermath:
             return self.machine.root(DMESG, 60.0)[1]
         return ""
 
-    def _tell(self, left: Facts, what: str, said: str) -> None:
-        name = f"{self.machine.name}: behind the last test {left.release} {what}"
-        self.machine.note(f"{name}: {headline(said)}; no result of its tests says so")
+    def _tell(self, left: Facts, what: str, said: str, *, died: bool) -> None:
+        text = f"{self.machine.name}: behind the last test {left.release} {what}: {headline(said)}"
+        self.machine.note(text)
+        self._late(Lost(False, text, said), died)
 
 
 def headline(text: str) -> str:

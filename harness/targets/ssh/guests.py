@@ -13,7 +13,7 @@ from harness.formats.machine_facts import Facts, unfit, unusable
 from harness.host.payload import Payload
 from harness.model.session import Start
 from harness.model.variant import AddressMode
-from harness.targets.ssh.aftermath import Aftermath
+from harness.targets.ssh.aftermath import Aftermath, Late, nobody
 from harness.targets.ssh.boots import Boots
 from harness.targets.ssh.evidence import Evidence
 from harness.targets.ssh.kernels import watchdog_modules
@@ -66,12 +66,14 @@ class SshLab:
         """Whether this boot was made for us, and nobody has told yet what its kernel said since."""
         return self.boots is not None and self.boots.unread == facts.boot_id
 
-    def left(self, session: SshSession) -> None:
-        """What the next session must know of this one, which has ended."""
+    def left(self, session: SshSession, late: Late = nobody) -> None:
+        """What the next session must know of this one, which has ended; what its kernel did then, ``late`` is told."""
+        if session.late is not None:
+            late(session.late, True)
         if session.was_lost or session.complained:
             self.spoiled = session.facts.boot_id
         if session.quiet_since is not None and not session.was_lost:
-            self.aftermath.begin(session.facts, session.quiet_since, session.folder)
+            self.aftermath.begin(session.facts, session.quiet_since, session.folder, late)
         if session.loaded and self.boots is not None:
             self.boots.unread = ""
 
@@ -110,6 +112,7 @@ class SshGuests:
             )
         self.lab = lab
         self.payload = payload
+        self.late: Late = nobody
         self._live: list[SshSession] = []
 
     fresh = False
@@ -132,7 +135,7 @@ class SshGuests:
         finally:
             self._live.remove(session)
             session.close()
-            lab.left(session)
+            lab.left(session, self.late)
 
     def end(self) -> None:
         """End the session that runs, or its boot, from any thread."""

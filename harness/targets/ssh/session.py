@@ -69,6 +69,8 @@ class SshSession:
         self.loaded = False  # then the kernel's log has a driver of ours in it
         self.complained = False
         """Whether it had a splat in it before the first test."""
+        self.late: Lost | None = None
+        """What became of its kernel when its suite had ended."""
         self.quiet_since: float | None = None
         """Until when the kernel's words are told, in seconds since the boot; None: the suite has not ended."""
         self._spoke = 0.0
@@ -226,7 +228,7 @@ class SshSession:
             self.home.remove()
 
     def _poweroff(self) -> None:
-        """What is lost only now costs no test any more, but its evidence is collected: it must be said here."""
+        """What is lost only now interrupts no test any more, but its evidence is collected: it must be said here."""
         known = self.was_lost
         try:
             if not self._ended and self.home.path:
@@ -234,7 +236,8 @@ class SshSession:
         except SessionLost as gone:
             if not known and not gone.lost.ours:
                 first, _, rest = gone.lost.evidence.partition("\n")
-                self.machine.note(f"{first}: {headline(rest)}; no result of its tests says so")
+                self.machine.note(f"{first}: {headline(rest)}")
+                self.late = gone.lost
 
     def run(self, argv: Sequence[str], timeout: float = 60.0) -> tuple[int, str]:
         return self.agent.run(argv, timeout)

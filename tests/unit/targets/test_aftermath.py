@@ -35,6 +35,7 @@ class Played:
         self.kept = False
         self.now = FACTS
         self.notes: list[str] = []
+        self.late: list[tuple[str, bool]] = []
         self.note: Callable[[str], None] = self.notes.append
         self.ended = False
 
@@ -61,14 +62,14 @@ def aftermath_of(machine: Played, folder: Path) -> Aftermath:
     evidence = Evidence(real)
     evidence.mark_files()
     found = Aftermath(real, evidence)
-    found.begin(FACTS, 11.0, folder)
+    found.begin(FACTS, 11.0, folder, lambda lost, died: machine.late.append((lost.console, died)))
     return found
 
 
 def test_a_kernel_that_is_well_is_not_told_of(tmp_path: Path) -> None:
     machine = Played(LOG + "[   13.000000] e1000e: eth0 NIC Link is Up\n")
     assert not aftermath_of(machine, tmp_path).look(FACTS)
-    assert machine.notes == []
+    assert (machine.notes, machine.late) == ([], [])
 
 
 def test_a_complaint_behind_the_last_test_is_told_once(tmp_path: Path) -> None:
@@ -78,6 +79,7 @@ def test_a_complaint_behind_the_last_test_is_told_once(tmp_path: Path) -> None:
     assert not found.look(FACTS)
     (note,) = machine.notes
     assert "behind the last test 7.3.4-xdna-0a complained: BUG: KASAN: slab-use-after-free in late_work" in note
+    assert machine.late == [(LATE, False)]
 
 
 def test_so_is_a_crash_with_what_it_left(tmp_path: Path) -> None:
@@ -88,6 +90,7 @@ def test_so_is_a_crash_with_what_it_left(tmp_path: Path) -> None:
     (note,) = machine.notes
     assert "7.3.4-xdna-0a went down, and 6.12.1-amd64 has come up since: Kernel panic - not syncing: late" in note
     assert [path.read_text() for path in tmp_path.rglob("*erst*")] == [LOG + PANIC]
+    assert machine.late == [(PANIC, True)]
 
 
 def test_one_that_left_nothing_is_told_all_the_same(tmp_path: Path) -> None:
@@ -102,7 +105,7 @@ def lab_of(machine: Played, folder: Path, **session: Any) -> SshLab:
     real = cast(Machine, machine)
     lab = SshLab(real, Evidence(real), None)
     lab.upkeep = cast(Any, SimpleNamespace(first=lambda: None, last=lambda: None))
-    ended = {"facts": FACTS, "was_lost": False, "complained": False, "loaded": True, "quiet_since": 11.0}
+    ended = {"facts": FACTS, "was_lost": False, "complained": False, "loaded": True, "quiet_since": 11.0, "late": None}
     lab.left(cast(SshSession, SimpleNamespace(folder=folder, **{**ended, **session})))
     return lab
 
