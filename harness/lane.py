@@ -28,7 +28,7 @@ from harness.log import say, step
 from harness.model.judge import LaneResults
 from harness.model.kernel import Module
 from harness.model.session import Lost, Session, Start, SuiteRequest
-from harness.plan import Cell
+from harness.plan import BASE, Cell
 from harness.starts import NotRestored, NotUp, Opener, Starts
 
 BOOT_TRIES = 2
@@ -54,6 +54,10 @@ class Question:
     counts: bool = False
     script: str = ""
     traced: bool = False
+
+
+class AnotherDriver(UsageError):
+    """A lane's records are another driver's."""
 
 
 class Broken(Exception):
@@ -110,7 +114,7 @@ class LaneRun:
             if left is not None and not left:
                 return
             if self._stopped:
-                self.records.add({"event": "stopped"})
+                self.cut_short()
                 raise Broken
             new: list[Mapping[str, Any]] = []
             try:
@@ -152,7 +156,7 @@ class LaneRun:
         if died is None:
             return
         evidence = f"{died.evidence}\nanother guest came up"
-        if not find_splats(died.console):
+        if cell.lane == BASE or not find_splats(died.console):  # what base said once must not excuse the head
             self.note(f"{cell.lane}: {died.evidence.splitlines()[0]}; another guest came up")
             return
         place = {"event": "lost", "attempt": cell.attempt, "id": KERNEL_LOG}
@@ -233,20 +237,22 @@ class LaneRun:
             say(f"guest lost: {lost.evidence.splitlines()[0]}")
         return lost
 
-    def late(self, lost: Lost, died: bool) -> None:
-        """What a kernel did when its suite had ended is its last test's, as what it says between two tests is."""
-        last = next((e for e in reversed(self.events) if e.get("event") == "test-end"), None)
-        if last is None:
-            return
-        place = {name: last[name] for name in ("boot", "attempt")}
+    def late(self, place: Mapping[str, Any], lost: Lost, died: bool) -> None:
+        """What a kernel did when its suite had ended is its last test's (boot, attempt, id), as what it says between
+        two tests is."""
         if died:
             said = {"outcome": "LOST", "evidence": lost.evidence, "console": lost.console}
-            self.records.add({"event": "lost", **place, "id": last["id"], **said})
+            self.records.add({"event": "lost", **place, **said})
         else:
-            self.records.add({"event": "suite-end", **place, "status": 0, "kmsg": lost.console})
+            self.records.add({**place, "event": "suite-end", "status": 0, "kmsg": lost.console})
+
+    def cut_short(self) -> None:
+        """What is missing was not asked: it says nothing until the lane is taken up again."""
+        self.records.add({"event": "stopped"})
 
     def claim(self) -> None:
-        """Make these records those of this driver. UsageError: they are another's, whose answers would be its own."""
+        """Make these records those of this driver. AnotherDriver: they are another's, whose answers would be its
+        own."""
         mine = {"kernel": self.module.kernel.key, "module": self.module.key, "digest": self.module.digest}
         before = next((e for e in self.events if e.get("event") == "driver"), None)
         if before is None:
@@ -254,7 +260,7 @@ class LaneRun:
         elif before["module"] != mine["module"] and [before[k] for k in ("kernel", "digest")] != [
             mine[k] for k in ("kernel", "digest")
         ]:
-            raise UsageError(
+            raise AnotherDriver(
                 f"{self.folder} has answers of another driver: its sources have changed since then",
                 hint="name another --out",
             )

@@ -25,13 +25,13 @@ from harness.host.data import data_folder
 from harness.host.leases import Lease
 from harness.host.payload import Payload
 from harness.host.pci import full_address
-from harness.host.recorder import RunRecords
+from harness.host.recorder import RunRecords, cut_back, sizes
 from harness.host.sandbox import Sandbox
 from harness.host.store import Store, key_of
 from harness.intake import take_in
 from harness.job import Job, claim
 from harness.lab import Lab
-from harness.lane import LaneRun, Question
+from harness.lane import AnotherDriver, LaneRun, Question
 from harness.log import say, warn
 from harness.machines import borrow, fragments
 from harness.model.kernel import Kernel, Module
@@ -74,6 +74,14 @@ class Run:
     def execute(self) -> Report:
         """Do everything; the report also of a run in which a stage failed. Raises UsageError and InfraError when
         there is nothing to report on."""
+        before = sizes(self.out)
+        try:
+            return self._execute()
+        except AnotherDriver:
+            cut_back(self.out, before)  # what is there already is not ours to tell anew
+            raise
+
+    def _execute(self) -> Report:
         started = time.monotonic()
         confined = f"make runs in {self.sandbox.kind}" if self.sandbox.isolated else self.sandbox.reason
         self.records.fact("begun", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
@@ -152,6 +160,9 @@ class Run:
             answers.remember(self.store, self.job.profile, self.lanes[name].events)
         self._keep()
         for name, first in twins.items():
+            if first in broken:
+                self.lanes[name].cut_short()
+                continue
             why = f"bit for bit the driver of {first}"
             self.records.note(f"{name}: {why}: not run")
             self.lanes[name].reuse(answers.kept(self.lanes[first].events, 1), why)
@@ -181,8 +192,8 @@ class Run:
             answers.keep(self.store, key, self.lanes[name].events, self.out, self.job.fresh)
 
     def open_lane(self, name: str, module: Module) -> LaneRun:
-        """Where a lane's questions are asked; it is closed by who asks. UsageError: an earlier run of this folder asked
-        another driver."""
+        """Where a lane's questions are asked; it is closed by who asks. AnotherDriver: an earlier run of this folder
+        asked that."""
         job = self.job
         start = Start.DRIVER if job.start == "restored" else Start.COLD
         question = Question(job.suite, job.select, job.test_seconds, job.quick, start, job.kmemleak)

@@ -18,7 +18,8 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
                  calls: [name, 0 or -errno], and mailbox: lines of the driver's trace points, or deaf: why there are
                  none, if the run is traced
     lost         boot, attempt, id, outcome (LOST|ERROR), evidence, console   written by the host
-                 in which the kernel died, or behind which; boot/kernel-log: before a guest's first test
+                 in which the kernel died, or behind which; boot/kernel-log: before a guest's first
+                 test, in a boot that is not named
     fault        boot, attempt, what                                the emulation, not the kernel, went wrong
     stopped                                                         we ended the lane before it had all its answers
     suite-end    boot, attempt, status, text, kmsg; unreferenced, since: what kmemleak found, and from which jiffies on

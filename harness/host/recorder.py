@@ -98,3 +98,14 @@ class RunRecords(Recorder):
         """What a reader should know; said at once, too."""
         say(f"note: {text}")
         self.add({"event": "note", "text": text})
+
+
+def sizes(folder: Path) -> dict[Path, int]:
+    """How long each record file below a folder is."""
+    return {path: path.stat().st_size for path in folder.rglob("*.jsonl")}
+
+
+def cut_back(folder: Path, before: Mapping[Path, int]) -> None:
+    """Forget what was added to record files since; who has one open writes nothing more."""
+    for path in sizes(folder):
+        os.truncate(path, before.get(path, 0))

@@ -190,11 +190,18 @@ def test_answers_are_taken_over_once_and_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("died", "outcome"), [(True, Outcome.LOST), (False, Outcome.FAIL)])
 def test_what_a_kernel_does_behind_its_suite_is_its_last_tests(tmp_path: Path, died: bool, outcome: Outcome) -> None:
     run = lane(Lab(), tmp_path)
-    run.late(PANIC, died)
-    assert not run.results().results, "there is no test yet"
     run.run(CELL)
-    run.late(PANIC, died)
-    assert [outcomes(run)[test] for test in TESTS] == [Outcome.PASS, Outcome.PASS, outcome]
     run.run(Cell("head", Variant(), 2, TESTS[:1]))
-    run.late(PANIC, died)
+    run.late({"boot": 1, "attempt": 1, "id": TESTS[2]}, PANIC, died)
+    assert [outcomes(run)[test] for test in TESTS] == [Outcome.PASS, Outcome.PASS, outcome]
+    run.late({"boot": 2, "attempt": 2, "id": TESTS[0]}, PANIC, died)
     assert [r.outcome for r in run.results().results if r.id == TESTS[0]] == [Outcome.PASS, outcome]
+
+
+def test_what_base_said_once_before_its_first_test_does_not_excuse_the_head(tmp_path: Path) -> None:
+    lab, notes = Lab(), list[str]()
+    lab.dead_boots = [SessionLost(PANIC)]
+    run = lane(lab, tmp_path, note=notes.append)
+    run.run(Cell("base", Variant()))
+    assert outcomes(run)[KERNEL_LOG] is Outcome.PASS
+    assert len(notes) == 1

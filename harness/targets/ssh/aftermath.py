@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from harness.errors import InfraError
 from harness.formats.machine_facts import Facts
@@ -15,15 +17,16 @@ from harness.model.session import Lost
 from harness.targets.ssh.evidence import Evidence
 from harness.targets.ssh.machine import Machine
 
-Late = Callable[[Lost, bool], None]
-"""Takes down what a kernel did behind its last test; the flag: it has died, and not only complained."""
+Late = Callable[[Mapping[str, Any], Lost, bool], None]
+"""Takes down what a kernel did behind its last test (boot, attempt, id); the flag: it has died, and not only
+complained."""
 DMESG = "dmesg -k 2>/dev/null || dmesg"
 """Where it can be told apart: without what programs write there."""
 TICK = 5e-7
 """Less than what the kernel's time stamps can tell apart."""
 
 
-def nobody(lost: Lost, died: bool) -> None:
+def nobody(place: Mapping[str, Any], lost: Lost, died: bool) -> None:
     """For a session whose results nobody takes down."""
 
 
@@ -36,9 +39,9 @@ class Aftermath:
         self._left: Facts | None = None
         self._since = 0.0
         self._folder = Path()
-        self._late: Late = nobody
+        self._late: Callable[[Lost, bool], None] = partial(nobody, {})
 
-    def begin(self, facts: Facts, uptime: float, folder: Path, late: Late = nobody) -> None:
+    def begin(self, facts: Facts, uptime: float, folder: Path, late: Callable[[Lost, bool], None]) -> None:
         """A suite has ended in this boot, and has told what the kernel said until ``uptime``, seconds since its boot.
         ``folder`` receives what a crash leaves, ``late`` is told of it."""
         self._left, self._since, self._folder, self._late = facts, uptime + TICK, folder, late
@@ -48,15 +51,21 @@ class Aftermath:
         """Whether there is something to look at."""
         return self._left is not None
 
-    def look(self, now: Facts) -> bool:
+    def look(self, now: Facts, cycled: bool = False) -> bool:
         """To be called with what the machine says now, before anything else is done to it: whether something happened.
-        The report is told."""
+        The report is told. ``cycled``: we have switched it off meanwhile; then only what it left speaks against its
+        kernel."""
         left, self._left = self._left, None
         if left is None:
             return False
         if now.boot_id != left.boot_id:
             text = self.evidence.collect(self._folder)
             said = since(text, self._since) or self.evidence.said() or text
+            if cycled and not find_splats(said):
+                self.machine.note(
+                    f"{self.machine.name} was silent behind the last test and switched off: nobody knows why"
+                )
+                return True
             self._tell(left, f"went down, and {now.release} has come up since", said, died=True)
             return True
         said = since(self._dmesg(), self._since)

@@ -66,6 +66,8 @@ class Boots:
         """The boot id of the kernel under test that we brought up last."""
         self.unread = ""
         """The same, as long as nobody has read what that kernel said while it booted."""
+        self.cycled = False
+        """We have taken the machine's power away since somebody looked."""
         self._keep: set[str] = set()
         self._said: set[str] = set()
 
@@ -200,6 +202,7 @@ class Boots:
         if self.power is None:
             return False
         with step(f"{self.machine.name}: power cycle"):
+            self.cycled = True
             self.power.cycle()
         return True
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from harness.errors import HarnessError, InfraError, UsageError
@@ -43,7 +44,7 @@ class SshLab:
         if wrong := unusable(facts):
             raise InfraError(f"{self.machine.name} {wrong[0]}", hint=wrong[1])
         self.upkeep.first()
-        if self.aftermath.look(facts):
+        if self._look(facts):
             self.spoiled = facts.boot_id
         worn = facts.worn or facts.boot_id == self.spoiled
         if self.boots is not None and (facts.release != wanted.release or worn):
@@ -69,13 +70,14 @@ class SshLab:
     def left(self, session: SshSession, late: Late = nobody) -> None:
         """What the next session must know of this one, which has ended; what its kernel did then, ``late`` is told."""
         if session.late is not None:
-            late(session.late, True)
+            late(session.last, session.late, True)
         if session.was_lost or session.complained:
             self.spoiled = session.facts.boot_id
         if session.quiet_since is not None and not session.was_lost:
-            self.aftermath.begin(session.facts, session.quiet_since, session.folder, late)
-        if session.loaded and self.boots is not None:
-            self.boots.unread = ""
+            self.aftermath.begin(session.facts, session.quiet_since, session.folder, partial(late, session.last))
+        if self.boots is not None:
+            self.boots.cycled = False
+            self.boots.unread = "" if session.loaded else self.boots.unread
 
     def close(self) -> None:
         """The run is over."""
@@ -83,10 +85,18 @@ class SshLab:
             self._home(self.boots)
         with suppress(HarnessError):
             if self.aftermath.waits:
-                self.aftermath.look(self.machine.ask())
+                self._look(self.machine.ask())
+        with suppress(HarnessError):
             self.upkeep.last()
         self.evidence.close()
         self.machine.end()
+
+    def _look(self, now: Facts) -> bool:
+        """Whether something happened behind the last test."""
+        cycled = self.boots is not None and self.boots.cycled
+        if self.boots is not None:
+            self.boots.cycled = False
+        return self.aftermath.look(now, cycled)
 
     def _home(self, boots: Boots) -> None:
         """Out of the kernel under test, also when no session was needed since an earlier run had all answers."""
@@ -96,10 +106,12 @@ class SshLab:
                 boots.adopt(self.machine.ask())
         try:
             if boots.booted:
-                self.aftermath.look(boots.wake())
+                with suppress(HarnessError):
+                    self._look(boots.wake())
                 boots.home()
         except HarnessError as error:
-            self.machine.note(f"{self.machine.name} was left in a kernel under test: {error.message}")
+            with suppress(HarnessError):  # our disk may be full
+                self.machine.note(f"{self.machine.name} was left in a kernel under test: {error.message}")
 
 
 class SshGuests:

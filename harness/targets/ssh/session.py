@@ -18,6 +18,7 @@ from typing import Any
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats.machine_facts import Facts
 from harness.formats.pstore import since
+from harness.formats.records import KERNEL_LOG
 from harness.formats.splat import find_splats
 from harness.host.agent import Agent, AgentRefused, Event
 from harness.host.payload import Payload
@@ -71,6 +72,8 @@ class SshSession:
         """Whether it had a splat in it before the first test."""
         self.late: Lost | None = None
         """What became of its kernel when its suite had ended."""
+        self.last: dict[str, Any] = {}
+        """The test that ran last: boot, attempt, id."""
         self.quiet_since: float | None = None
         """Until when the kernel's words are told, in seconds since the boot; None: the suite has not ended."""
         self._spoke = 0.0
@@ -234,7 +237,7 @@ class SshSession:
             if not self._ended and self.home.path:
                 self.agent.command("poweroff", CLEAN_SECONDS)
         except SessionLost as gone:
-            if not known and not gone.lost.ours:
+            if not known and not gone.lost.ours and self.quiet_since is not None:
                 first, _, rest = gone.lost.evidence.partition("\n")
                 self.machine.note(f"{first}: {headline(rest)}")
                 self.late = gone.lost
@@ -250,16 +253,11 @@ class SshSession:
 
     def suite(self, request: SuiteRequest) -> Iterator[Event]:
         """Run tests; yields every event. A suite that an oops killed is lost, not an error."""
+        self.last = {"boot": request.boot, "attempt": request.attempt, "id": KERNEL_LOG}
         try:
             for event in self.agent.suite(request):
                 self._heard = time.monotonic()
                 self._hear(event)
-                if event.get("event") == "suite-end":
-                    self.quiet_since = self._spoke or float(event.get("uptime") or 0.0)
-                elif event.get("event") == "suite-start" and self._whole_log:
-                    self.complained = bool(find_splats(event.get("kmsg") or ()))
-                elif event.get("event") == "test-start":
-                    self._since = float(event.get("uptime") or 0.0)
                 yield event
         except InfraError as error:
             lost = self.lost(error.message)
@@ -268,9 +266,17 @@ class SshSession:
             raise
 
     def _hear(self, event: Event) -> None:
+        """Remember where its suite is, and when the kernel spoke last."""
+        if event.get("event") == "suite-start" and self._whole_log:
+            self.complained = bool(find_splats(event.get("kmsg") or ()))
+        elif event.get("event") == "test-start":
+            self.last["id"] = str(event["id"])
+            self._since = float(event.get("uptime") or 0.0)
         for record in event.get("kmsg") or ():
             with suppress(KeyError, TypeError, ValueError):
                 self._spoke = max(self._spoke, float(record["time"]))
+        if event.get("event") == "suite-end":
+            self.quiet_since = self._spoke or float(event.get("uptime") or 0.0)
 
     def settle(self, seconds: float) -> bool:
         return False

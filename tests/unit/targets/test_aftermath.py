@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from harness.errors import InfraError
 from harness.formats.machine_facts import Facts
 from harness.targets.ssh.aftermath import Aftermath
 from harness.targets.ssh.evidence import Evidence
@@ -105,7 +106,15 @@ def lab_of(machine: Played, folder: Path, **session: Any) -> SshLab:
     real = cast(Machine, machine)
     lab = SshLab(real, Evidence(real), None)
     lab.upkeep = cast(Any, SimpleNamespace(first=lambda: None, last=lambda: None))
-    ended = {"facts": FACTS, "was_lost": False, "complained": False, "loaded": True, "quiet_since": 11.0, "late": None}
+    ended = {
+        "facts": FACTS,
+        "was_lost": False,
+        "complained": False,
+        "loaded": True,
+        "quiet_since": 11.0,
+        "late": None,
+        "last": {},
+    }
     lab.left(cast(SshSession, SimpleNamespace(folder=folder, **{**ended, **session})))
     return lab
 
@@ -129,3 +138,29 @@ def test_what_a_test_has_answered_for_is_not_told_again(tmp_path: Path) -> None:
         machine = Played(LOG + LATE)
         lab_of(machine, tmp_path, **ended).close()
         assert machine.notes == []
+
+
+def test_one_that_we_have_switched_off_ourselves_is_not_blamed_for_being_silent(tmp_path: Path) -> None:
+    for crash, late in (("", []), (LOG + PANIC, [(PANIC, True)])):
+        machine = Played(crash=crash)
+        found = aftermath_of(machine, tmp_path)
+        machine.crashes()
+        assert found.look(machine.ask(), cycled=True)
+        assert machine.late == late
+        assert len(machine.notes) == 1
+
+
+def test_a_full_disk_keeps_no_machine_from_going_home(tmp_path: Path) -> None:
+    def full(text: str) -> None:
+        raise InfraError("no space left")
+
+    machine = Played(LOG + LATE)
+    lab = lab_of(machine, tmp_path)
+    machine.note = full
+    went: list[str] = []
+    boots = SimpleNamespace(booted="1", wake=machine.ask, home=lambda: went.append("home"), cycled=False)
+    boots.rules = SimpleNamespace(leave=False)
+    lab.boots = cast(Any, boots)
+    lab.upkeep = cast(Any, SimpleNamespace(last=lambda: went.append("swept")))
+    lab.close()
+    assert (went, machine.ended) == (["home", "swept"], True)

@@ -231,7 +231,14 @@ def test_the_first_session_with_a_driver_tells_what_the_kernel_said_as_it_came_u
     assert not lab.unread(machine.ask()), "the machine's own kernel"
     found = lab.ready(payload, tmp_path)
     assert lab.unread(found)
-    ended = {"was_lost": False, "complained": False, "loaded": False, "quiet_since": None, "late": None}
+    ended: dict[str, object] = {
+        "was_lost": False,
+        "complained": False,
+        "loaded": False,
+        "quiet_since": None,
+        "late": None,
+        "last": {},
+    }
     session = SimpleNamespace(facts=found, **ended)
     lab.left(cast(SshSession, session))
     assert lab.unread(found), "nobody got as far as a test"
