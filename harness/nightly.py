@@ -24,6 +24,7 @@ from harness.lab import npu_code
 from harness.log import say, step, warn
 from harness.matrix import Matrix, title
 from harness.model.again import repro
+from harness.model.judge import Change
 from harness.model.night import (
     BAD,
     GUESS,
@@ -37,7 +38,7 @@ from harness.model.night import (
     fitting,
     news,
     ordered,
-    wavering,
+    partial,
 )
 from harness.model.report import Report
 from harness.model.result import Outcome, Result
@@ -151,17 +152,19 @@ class Nightly:
             self.nights.trouble(run.id, said, self.clock() - started, again=False)
 
     def _answers(self, run: NightRun, report: Report) -> dict[str, tuple[Answer, float]]:
-        """What each test came to; a new failure that nothing was compared with is asked again: is it one? InfraError:
-        the kernel did not come up, and does now, so nobody knows what its tests would have said."""
+        """What each test came to; a new failure that nothing was compared with, or that the run could not confirm, is
+        asked again: is it one? InfraError: the kernel did not come up, and does now, so nobody knows what its tests
+        would have said."""
         found = {
             c.id: (answer(c, report.known), sum(r.seconds for r in c.head if r.attempt == 1))
             for c in report.judgement.comparisons
         }
-        if "base" in report.lanes or not self.matrix.confirm:
+        if not self.matrix.confirm:
             return found
-        before = self.nights.before(run)
-        new = news(before, {test: said for test, (said, _) in found.items()}).worse
-        for number, test in enumerate([test for test in new if test not in BUILT][:MOST_ASKED_AGAIN], 1):
+        new = news(self.nights.before(run), {test: said for test, (said, _) in found.items()}).worse
+        unsure = report.ids(Change.SUSPECT) if "base" in report.lanes else new
+        doubtful = [test for test in new if test in unsure and test not in BUILT]
+        for number, test in enumerate(doubtful[:MOST_ASKED_AGAIN], 1):
             place = report.run.with_name(f"{report.run.name}-again-{number}")
             more = self.ask_again(report.run, test, place, self.matrix.confirm)
             if any(result.outcome is Outcome.PASS for result in more):
@@ -180,7 +183,8 @@ class Nightly:
             before, now = self.nights.before(run), self.nights.answers(run.id)
             folder = self.nights.folder / run.folder
             again = {test: repro(folder, test) for test, said in now.items() if said in (*BAD, Answer.FLAKY)}
-            told.append(Told(run, news(before, now), again, before is None, wavering(now.values())))
+            wavering = Answer.FLAKY in now.values()
+            told.append(Told(run, news(before, now), again, before is None, wavering, partial(now)))
         return Came(night.id, tuple(told))
 
     def _tidy(self) -> None:

@@ -95,18 +95,25 @@ def fitting(costs: Sequence[float], left: float, first: bool) -> int | None:
 def answer(comparison: Comparison, known: Collection[str]) -> Answer:
     """What one test came to in one run."""
     outcomes = [result.outcome for result in comparison.head]
-    if comparison.change in (Change.FLAKY, Change.SUSPECT):
+    if comparison.change is Change.FLAKY or (comparison.change is Change.SUSPECT and _disagree(outcomes)):
         return Answer.FLAKY
     if comparison.change is Change.UNANSWERED or not outcomes:
         return Answer.FAIL if comparison.change is Change.REGRESSED else Answer.ERROR
-    if comparison.change is Change.REGRESSED:
+    if comparison.change in (Change.REGRESSED, Change.SUSPECT):
         return Answer.LOST if Outcome.LOST in outcomes else Answer.FAIL
     return Answer.KNOWN if comparison.id in known else Answer(outcomes[0])
 
 
-def wavering(answers: Collection[Answer]) -> bool:
-    """Whether some were flaky, and none is missing."""
-    return Answer.FLAKY in answers and Answer.ERROR not in answers
+def _disagree(outcomes: Collection[Outcome]) -> bool:
+    """Whether a guest said yes to what another said no to; one that could not be asked said neither."""
+    said = set(outcomes) - {Outcome.ERROR}
+    return len(said) > 1 and bool(said & {Outcome.PASS, Outcome.SKIP})
+
+
+def partial(answers: Mapping[str, Answer]) -> bool:
+    """Whether tests could not be asked, and no stage of the kernel's that failed says why."""
+    failed = any(test.startswith("stage/") and said in BAD for test, said in answers.items())
+    return Answer.ERROR in answers.values() and not failed
 
 
 @dataclass(frozen=True)
@@ -178,18 +185,20 @@ class NightRun:
 @dataclass(frozen=True)
 class Told:
     """One run of a night and what changed in it. ``again``: by test, the line that asks it again. ``first``: there was
-    no last time. ``wavering``: tests were flaky, and every test was asked."""
+    no last time. ``wavering``: tests were flaky; ``partial``: tests could not be asked."""
 
     run: NightRun
     news: News = field(default_factory=News)
     again: Mapping[str, str] = field(default_factory=dict)
     first: bool = False
     wavering: bool = False
+    partial: bool = False
 
     @property
     def trouble(self) -> bool:
         """It has no answer, or only a part of one. That guests do not agree is one, and told as such."""
-        return self.run.state == "trouble" or (self.run.verdict == Verdict.UNKNOWN and not self.wavering)
+        unknown = self.run.verdict == Verdict.UNKNOWN and not self.wavering
+        return self.run.state == "trouble" or self.partial or unknown
 
 
 @dataclass(frozen=True)

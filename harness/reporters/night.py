@@ -49,7 +49,8 @@ def _runs(came: Came) -> Iterator[str]:
         run = told.run
         took = f"{run.seconds:.0f} s" if run.seconds else "-"
         state = run.verdict if run.state == "done" else {"left": "not asked: out of time"}.get(run.state, run.state)
-        yield f"  {state:8} {took:>7}  {run.title} ({run.why})" + (f": {run.said}" if run.said else "")
+        said = run.said or ("not all tests could be asked" if told.partial else "")
+        yield f"  {state:8} {took:>7}  {run.title} ({run.why})" + (f": {said}" if said else "")
 
 
 def data(came: Came) -> str:

@@ -22,7 +22,7 @@ from harness.host.store import Store
 from harness.job import Job, write_job
 from harness.matrix import Matrix, jobs_of, read_matrix, title
 from harness.model.alone import judge_alone
-from harness.model.judge import LaneResults
+from harness.model.judge import ATTEMPTS, LaneResults, judge
 from harness.model.night import Answer, Came
 from harness.model.report import LaneReport, Report
 from harness.model.result import Outcome, Result
@@ -135,6 +135,40 @@ def test_a_failure_that_the_run_itself_could_not_confirm_is_flaky_and_no_trouble
     assert lab.asked_again == []
     lab.says[("npu4", A)] = Outcome.ERROR
     assert tonight(lab, tmp_path).exit_status == 3, "a test without an answer beside it is trouble"
+
+
+def test_a_failure_whose_repetition_the_lab_spoiled_is_asked_again(lab: Lab, tmp_path: Path) -> None:
+    lab.says = {("npu4", B): Outcome.FAIL}
+    lab.second = Outcome.ERROR
+    came = tonight(lab, tmp_path)
+    assert (lab.asked_again, came.exit_status) == ([B], 1)
+    lab.says = {("npu5", B): Outcome.FAIL}
+    lab.again = [Outcome.PASS]
+    came = tonight(lab, tmp_path)
+    assert first_line(came) == "since last night: 1 fixed, 1 new flaky (3 of 3 runs)"
+
+
+@pytest.mark.parametrize(("repeated", "asked"), [(Outcome.ERROR, [B]), (Outcome.FAIL, [])])
+def test_with_a_control_lane_only_what_is_not_confirmed_is_asked_again(
+    lab: Lab, tmp_path: Path, repeated: Outcome, asked: list[str]
+) -> None:
+    base = tuple(Result(B, Outcome.PASS, attempt=n + 1) for n in range(ATTEMPTS))
+    head = (Result(A, Outcome.PASS), Result(B, Outcome.FAIL), Result(B, repeated, attempt=2))
+    lanes = {name: LaneReport(name, "7.3.4", results) for name, results in (("base", base), ("head", head))}
+    judged = judge(LaneResults((Result(A, Outcome.PASS), *base)), LaneResults(head))
+    one = nightly(lab, tmp_path, JOBS[:1])
+    one.ask = lambda job, folder: Report(folder, "t", judged, lanes, "v")
+    assert (one.execute().exit_status, lab.asked_again) == (1, asked)
+
+
+def test_missing_answers_beside_an_old_failure_are_trouble(lab: Lab, tmp_path: Path) -> None:
+    lab.says = {("npu4", B): Outcome.FAIL}
+    tonight(lab, tmp_path)
+    lab.says[("npu4", A)] = Outcome.ERROR
+    came = tonight(lab, tmp_path)
+    assert first_line(came) == "since last night: 1 without an answer (3 of 3 runs, 1 still failing)"
+    assert came.exit_status == 3
+    assert "(failing last time): not all tests could be asked" in reporter.text(came)
 
 
 def test_a_kernel_that_comes_up_when_asked_again_is_the_labs_trouble(lab: Lab, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from harness.model.night import (
     fitting,
     news,
     ordered,
+    partial,
     seconds_of,
 )
 from harness.model.result import Outcome, Result
@@ -89,6 +90,10 @@ def compared(change: Change, *outcomes: Outcome) -> Comparison:
         (compared(Change.REGRESSED, F, L), Answer.LOST),
         (compared(Change.REGRESSED), Answer.FAIL),  # missing on head
         (compared(Change.SUSPECT, F, P), Answer.FLAKY),
+        (compared(Change.SUSPECT, F, S), Answer.FLAKY),
+        (compared(Change.SUSPECT, F, E), Answer.FAIL),  # the lab was at fault: nobody has said otherwise
+        (compared(Change.SUSPECT, L, E), Answer.LOST),
+        (compared(Change.SUSPECT, S), Answer.FAIL),  # passed on base
         (compared(Change.FLAKY, F), Answer.FLAKY),
         (compared(Change.UNANSWERED, E), Answer.ERROR),
     ],
@@ -131,12 +136,20 @@ def run(state: str, verdict: str = "GOOD") -> NightRun:
         ([Told(run("done"), News(worse=("t",))), Told(run("trouble"))], 1),
         ([Told(run("done")), Told(run("trouble", ""))], 3),
         ([Told(run("done", Verdict.UNKNOWN))], 3),
+        ([Told(run("done", Verdict.UNKNOWN), wavering=True)], 0),
+        ([Told(run("done", Verdict.BAD), News(still=("t",)), partial=True)], 3),
         ([Told(run("done")), Told(run("left", ""))], 0),
         ([Told(run("left", ""))], 3),
     ],
 )
 def test_the_exit_status(told: list[Told], status: int) -> None:
     assert Came(1, tuple(told)).exit_status == status
+
+
+def test_what_could_not_be_asked_is_missing_but_not_behind_a_stage_that_failed() -> None:
+    assert partial({"t": Answer.FAIL, "stage/restart": Answer.ERROR})
+    assert not partial({"t": Answer.ERROR, "stage/boot": Answer.LOST})
+    assert not partial({"t": Answer.FAIL, "u": Answer.FLAKY})
 
 
 def points(letters: str, inputs: str = "") -> Trend:
