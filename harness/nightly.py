@@ -96,20 +96,21 @@ class Nightly:
         night = self._night()
         while (run := self._next(night)) is not None:
             self._run(run)
-        self.nights.end(night.id, self.now())
+        told = self.nights.under_way()
         self._tidy()
-        return self.came(night)
+        self.nights.end(self.now())
+        return self.came(told)
 
     def _night(self) -> Night:
+        """The night to be done. One that was cut off too long ago stays under way beside it, so that it is told with
+        the new one, which is compared with it."""
         cut_off = self.nights.under_way()
-        if cut_off is not None and self.now() - cut_off.started < STALE_SECONDS:
-            say(f"going on with night {cut_off.id}")
-            return cut_off
-        if cut_off is not None:
-            for run in self.nights.runs(cut_off.id):
-                if run.state == "running":
-                    self._run(run)
-            self.nights.end(cut_off.id, self.now())
+        if cut_off and self.now() - cut_off[-1].started < STALE_SECONDS:
+            say(f"going on with night {cut_off[-1].id}")
+            return cut_off[-1]
+        for run in (run for night in cut_off for run in self.nights.runs(night.id)):
+            if run.state == "running":
+                self._run(run)
         plan = [(entry, write_job(job)) for entry, job in self.plan()]
         return self.nights.begin(self.now(), self.matrix.hours * 3600, plan)
 
@@ -173,10 +174,10 @@ class Nightly:
                 found[test] = Answer.FLAKY, found[test][1]
         return found
 
-    def came(self, night: Night) -> Came:
-        """What a night came to, from its history."""
+    def came(self, nights: Sequence[Night]) -> Came:
+        """What a night came to, from its history; in front of it those that were cut off before it."""
         told = []
-        for run in self.nights.runs(night.id):
+        for run in (run for night in nights for run in self.nights.runs(night.id)):
             if run.state != "done":
                 told.append(Told(run))
                 continue
@@ -185,7 +186,7 @@ class Nightly:
             again = {test: repro(folder, test) for test, said in now.items() if said in (*BAD, Answer.FLAKY)}
             wavering = Answer.FLAKY in now.values()
             told.append(Told(run, news(before, now), again, before is None, wavering, partial(now)))
-        return Came(night.id, tuple(told))
+        return Came(nights[-1].id, tuple(told))
 
     def _tidy(self) -> None:
         keep = self.matrix.keep

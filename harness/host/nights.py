@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What every night came to: an SQLite file that a kill at any moment leaves whole.
 
-    nights    one row a night; ``ended`` is empty while it is under way
+    nights    one row a night; ``ended`` is empty until what it came to is told
     runs      one row for each job of a night, from its plan on: planned, running, done, trouble, left (out of time)
     results   what each test of a run came to; written in the same transaction that makes the run "done"
 
@@ -105,17 +105,18 @@ class Nights:
             )
         return Night(night, now, None, seconds)
 
-    def under_way(self) -> Night | None:
-        """The night that was begun and has not ended."""
-        found = self._db.execute("SELECT id, started, ended, seconds FROM nights WHERE ended IS NULL ORDER BY id DESC")
-        row = found.fetchone()
-        return Night(*row) if row else None
+    def under_way(self) -> list[Night]:
+        """The nights that were begun and have not ended, oldest first: the last one, and before it those that were cut
+        off too long ago to go on, which nobody was told of."""
+        rows = self._db.execute("SELECT id, started, ended, seconds FROM nights WHERE ended IS NULL ORDER BY id")
+        return [Night(*row) for row in rows]
 
-    def end(self, night: int, now: float) -> None:
-        """What is still planned was left out."""
+    def end(self, now: float) -> None:
+        """End all that are under way at once. What is still planned was left out."""
         with self._all_or_nothing() as db:
-            db.execute("UPDATE runs SET state = 'left' WHERE night = ? AND state = 'planned'", (night,))
-            db.execute("UPDATE nights SET ended = ? WHERE id = ?", (now, night))
+            nights = "(SELECT id FROM nights WHERE ended IS NULL)"
+            db.execute(f"UPDATE runs SET state = 'left' WHERE state = 'planned' AND night IN {nights}")
+            db.execute("UPDATE nights SET ended = ? WHERE ended IS NULL", (now,))
 
     def runs(self, night: int) -> list[NightRun]:
         """The runs of a night in their order."""

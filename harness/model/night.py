@@ -203,7 +203,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Came:
-    """What a night came to."""
+    """What a night came to; ``runs`` begins with those of nights before it that were cut off and never told."""
 
     night: int
     runs: tuple[Told, ...]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from harness.log import printable
@@ -40,12 +40,14 @@ def text(came: Came) -> str:
                 lines.append(f"  {test}  [{told.run.title}]")
                 lines += [f"    again: {told.again[test]}"] if test in told.again else []
             lines += [f"  and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
-    lines += ["", f"night {came.night}:", *_runs(came)]
+    for night in sorted({told.run.night for told in came.runs} | {came.night}):
+        note = "" if night == came.night else ", which was cut off"
+        lines += ["", f"night {night}{note}:", *_runs(told for told in came.runs if told.run.night == night)]
     return printable("\n".join(lines)) + "\n"
 
 
-def _runs(came: Came) -> Iterator[str]:
-    for told in came.runs:
+def _runs(runs: Iterable[Told]) -> Iterator[str]:
+    for told in runs:
         run = told.run
         took = f"{run.seconds:.0f} s" if run.seconds else "-"
         state = run.verdict if run.state == "done" else {"left": "not asked: out of time"}.get(run.state, run.state)
@@ -54,8 +56,9 @@ def _runs(came: Came) -> Iterator[str]:
 
 
 def data(came: Came) -> str:
-    """``night``, ``headline``, ``exit_status``, and ``runs``: title, job, why it was asked when it was, state, verdict,
-    kernel, seconds, folder, said (the trouble), and lists of test ids: worse, fixed, flaky, still; ``again`` by id."""
+    """``night``, ``headline``, ``exit_status``, and ``runs``: night, title, job, why it was asked when it was, state,
+    verdict, kernel, seconds, folder, said (the trouble), and lists of test ids: worse, fixed, flaky, still; ``again``
+    by id."""
     found = {
         "night": came.night,
         "headline": headline(came),
@@ -67,7 +70,7 @@ def data(came: Came) -> str:
 
 def _run(told: Told) -> dict[str, object]:
     run = told.run
-    names = ("title", "job", "why", "state", "verdict", "kernel", "seconds", "folder", "said")
+    names = ("night", "title", "job", "why", "state", "verdict", "kernel", "seconds", "folder", "said")
     news = {name: list(getattr(told.news, name)) for name in ("worse", "fixed", "flaky", "still")}
     when = datetime.fromtimestamp(run.started).isoformat(timespec="seconds") if run.started else None
     return {**{name: getattr(run, name) for name in names}, "started": when, **news, "again": dict(told.again)}

@@ -214,7 +214,32 @@ def test_a_night_that_was_cut_off_long_ago_ends_and_a_new_one_begins(lab: Lab, t
     lab.now += STALE_SECONDS
     came = nightly(lab, tmp_path).execute()
     assert lab.asked == ["npu4", "npu5", "npu1", "npu4"]
-    assert (came.night, len(came.runs)) == (2, 3)
+    assert (came.night, [told.run.night for told in came.runs]) == (2, [1, 1, 1, 2, 2, 2])
+    assert "night 1, which was cut off:" in reporter.text(came)
+    assert nightly(lab, tmp_path).nights.under_way() == []
+
+
+@pytest.mark.parametrize("again", [[], ["npu5"]])
+def test_what_was_new_in_a_night_that_was_cut_off_is_told_with_the_next(
+    lab: Lab, tmp_path: Path, again: list[str]
+) -> None:
+    tonight(lab, tmp_path)
+    lab.says = {("npu1", B): Outcome.FAIL}
+    lab.dies = ["npu4"]
+    with pytest.raises(Killed):
+        tonight(lab, tmp_path)
+    lab.dies = list(again)
+    if again:
+        with pytest.raises(Killed):
+            tonight(lab, tmp_path)
+        lab.now += 60
+        came = nightly(lab, tmp_path).execute()
+    else:
+        came = tonight(lab, tmp_path)
+    assert (came.night, came.exit_status) == (3, 1)
+    assert first_line(came) == "since last night: 1 new failure (5 of 6 runs, 1 still failing)"
+    assert f"repro {tmp_path}/state/night-0002/" in reporter.text(came)
+    assert tonight(lab, tmp_path).exit_status == 0, "told once"
 
 
 def test_a_run_that_kills_us_each_time_is_left_alone(lab: Lab, tmp_path: Path) -> None:
