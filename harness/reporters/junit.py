@@ -3,7 +3,8 @@
 
 JUnit has no lanes and no LOST. One suite carries the comparisons: regressed -> failure, or error of type LOST; not
 answered or suspect -> error of type ERROR; broken by one patch and mended by a later one -> failure of type BETWEEN;
-flaky, known, or failing on base too -> skipped, with the reason. What each lane said stands in the case's system-out,
+flaky, known, or failing on base too -> skipped, with the reason. A verdict other than GOOD that no case shows has one
+of its own, run/verdict, so that no viewer is green then. What each lane said stands in the case's system-out,
 behind it the consoles of a case that went wrong, as attachments (Jenkins, GitLab). The xunit schema
 (junit-10.xsd of Jenkins' xunit plug-in) knows properties of a suite only: what a test measured is there, as
 "TEST: base: NAME" and "TEST: head: NAME".
@@ -18,7 +19,7 @@ from typing import Any
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from harness.log import printable
-from harness.model.judge import Change, Comparison
+from harness.model.judge import Change, Comparison, Verdict
 from harness.model.measures import Number, amount
 from harness.model.report import Report
 from harness.model.result import Outcome, Result
@@ -38,8 +39,12 @@ def render(report: Report) -> str:
     for number in report.numbers:
         for name, value in _measured(number):
             suite.add_property(printable(name), printable(value))
-    for comparison in report.judgement.comparisons:
-        suite.add_testcase(_case(report, comparison))
+    for place, reason in enumerate(report.judgement.reasons, 1):
+        suite.add_property(f"reason.{place}", printable(reason))
+    cases = [_case(report, comparison) for comparison in report.judgement.comparisons]
+    if report.verdict is not Verdict.GOOD and not any(case.is_failure or case.is_error for case in cases):
+        cases.append(_verdict(report))
+    suite.add_testcases(cases)
     xml: Any = JUnitXml("xdna-harness")  # junitparser's document class is only half typed
     xml.add_testsuite(suite)
     xml.update_statistics()
@@ -60,6 +65,18 @@ def _case(report: Report, comparison: Comparison) -> TestCase:
     if isinstance(mark, Error | Failure):
         said += [f"[[ATTACHMENT|{path}]]" for path in _consoles(report, comparison)]
     case.system_out = printable("\n".join(said))
+    return case
+
+
+def _verdict(report: Report) -> TestCase:
+    """The verdict as a case, for one that no comparison shows."""
+    case = TestCase("run/verdict", classname="run")
+    case.time = 0.0
+    reasons = [printable(reason) for reason in report.judgement.reasons]
+    kind = Failure if report.verdict is Verdict.BAD else Error
+    mark = kind(next(iter(reasons), "no reason is known"), str(report.verdict))
+    mark.text = "\n".join(reasons)
+    case.result = [mark]
     return case
 
 

@@ -11,14 +11,14 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.model.blame import Culprit
-from harness.model.judge import ATTEMPTS, Change, LaneResults, judge
+from harness.model.judge import ATTEMPTS, Change, Judgement, LaneResults, Verdict, judge
 from harness.model.measures import Number
 from harness.model.proof import OwnLines
 from harness.model.report import LaneReport, PatchReport, Report
 from harness.model.result import Measure, Outcome, Result
 from harness.reporters import data, junit, text
 
-P, F, L, E = Outcome.PASS, Outcome.FAIL, Outcome.LOST, Outcome.ERROR
+P, F, L, E, S = Outcome.PASS, Outcome.FAIL, Outcome.LOST, Outcome.ERROR, Outcome.SKIP
 HOSTILE = "evil \x1b[31m\x00 \u202e <b>&\"'"
 
 
@@ -151,6 +151,46 @@ def test_junit_makes_a_hostile_release_visible(bad: Report) -> None:
 def test_junit_error_of_ours_has_its_own_type() -> None:
     root = ElementTree.fromstring(junit.render(report(lane({"test_a": P}, 1), lane({"test_a": E}, 1))))
     assert [e.get("type") for e in root.iter("error")] == ["ERROR"]
+
+
+def no_build() -> Report:
+    broken = LaneResults((Result("stage/build", F),))
+    return report(broken, broken)
+
+
+def in_doubt(verdict: Verdict) -> Report:
+    good = report(lane({"test_a": P}, 1), lane({"test_a": P}, 1))
+    return replace(good, judgement=Judgement(verdict, (f"1/2: {HOSTILE}", "2/2"), good.judgement.comparisons))
+
+
+@pytest.mark.parametrize(
+    ("one", "kind", "said"),
+    [
+        (no_build(), "error", "base: stage/build FAIL: no control, no claim"),
+        (report(lane({"test_a": S}, 1), lane({"test_a": S}, 1)), "error", "no test passed on head: nothing was shown"),
+        (in_doubt(Verdict.UNKNOWN), "error", "1/2: evil \\x1b[31m"),
+        (in_doubt(Verdict.BAD), "failure", "1/2: evil \\x1b[31m"),
+    ],
+)
+def test_junit_is_not_green_for_a_verdict_that_no_test_shows(one: Report, kind: str, said: str) -> None:
+    root = ElementTree.fromstring(junit.render(one))
+    (case,) = [
+        case for case in root.iter("testcase") if case.find("error") is not None or case.find("failure") is not None
+    ]
+    assert (case.get("classname"), case.get("name")) == ("run", "run/verdict")
+    mark = case.find(kind)
+    assert mark is not None
+    assert (mark.get("type"), str(mark.text).startswith(said)) == (one.verdict, True)
+    suite = root.find("testsuite")
+    assert suite is not None
+    assert int(suite.get(f"{kind}s", "0")) == 1
+    reasons = [p.get("value") for p in root.iter("property") if str(p.get("name")).startswith("reason.")]
+    assert len(reasons) == len(one.judgement.reasons)
+
+
+def test_junit_says_a_verdict_once(bad: Report) -> None:
+    assert "run/verdict" not in junit.render(bad)
+    assert "run/verdict" not in junit.render(report(lane({"test_a": P}, 1), lane({"test_a": P}, 1)))
 
 
 def test_every_reporter_says_which_tests_ran_without_a_detector() -> None:
