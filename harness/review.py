@@ -29,7 +29,7 @@ from harness.model.complaint import Answer, CheckReport, attribute
 from harness.model.judge import LaneResults
 from harness.model.report import Report
 from harness.model.review import Review
-from harness.model.revision import Previous, carried, changed
+from harness.model.revision import Previous, carried, changed, not_compared
 from harness.model.series import Series
 from harness.model.tree import Tree
 from harness.plan import BASE, HEAD, PREFIX
@@ -162,7 +162,7 @@ class Reviewer:
         except HarnessError as error:
             return replace(revision, no_report=" ".join(error.lines()))
         one, two = (_head(out, job) for out, job in ((self.out / PREVIOUS, job), (self.out, self.job)))
-        return replace(revision, report=report, changed=changed(one, two))
+        return replace(revision, report=report, changed=changed(one, two), not_compared=not_compared(one, two))
 
 
 def _head(out: Path, job: Job) -> LaneResults:

@@ -4,7 +4,7 @@ Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,9 +27,8 @@ class Turn(StrEnum):
 
 @dataclass(frozen=True)
 class Changed:
-    """One test that came out otherwise with all of the series in place. ``old`` and ``new`` are all its answers;
-    ``uncertain``: not all of them agree, or the bad one
-    was asked once only."""
+    """One test that came out otherwise with all of the series in place. ``old`` and ``new`` are all its answers,
+    none where it is missing; ``uncertain``: not all of them agree, or the bad one was asked once only."""
 
     test: str
     turn: Turn
@@ -39,7 +38,8 @@ class Changed:
     @property
     def shows(self) -> Result:
         """The answer that shows the difference: the bad one."""
-        return (self.new if self.turn is Turn.WORSE else self.old)[0]
+        one, other = (self.new, self.old) if self.turn is Turn.WORSE else (self.old, self.new)
+        return (one or other)[0]
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -57,25 +57,65 @@ def _line(finding: Finding) -> str:
 
 
 def changed(old: LaneResults, new: LaneResults) -> tuple[Changed, ...]:
-    """The tests whose answers differ, worse ones first. One that either side could not answer tells nothing."""
-    before, after = old.by_id(), new.by_id()
+    """The tests whose answers differ, worse ones first. Worse is what the judge calls so: a test that passed and is
+    skipped, too, or missing where nothing cut the lane short."""
     found = []
-    for test in before.keys() & after.keys():
-        one, two = before[test], after[test]
-        if any(r.outcome in (Outcome.ERROR, Outcome.SKIP) for r in (*one, *two)):
-            continue
-        better, bad = _all(two, one), _all(one, two)
-        if better or bad:
-            found.append(Changed(test, Turn.BETTER if better else Turn.WORSE, tuple(one), tuple(two)))
-        elif worse(one[0], two[0]) or worse(two[0], one[0]):
-            found.append(Changed(test, Turn.UNCERTAIN, tuple(one), tuple(two)))
+    for test, one, two in _sides(old, new):
+        cut = _cut(old) or bool(one), _cut(new) or bool(two)
+        before, after = _answers(one), _answers(two)
+        if turn := _turn(before, after, cut):
+            found.append(Changed(test, turn, tuple(before), tuple(after)))
     order = list(Turn)
     return tuple(sorted(found, key=lambda change: (order.index(change.turn), change.test)))
 
 
+def not_compared(old: LaneResults, new: LaneResults) -> tuple[str, ...]:
+    """The tests of which nobody knows whether they come out as before: one side could not be asked, or skipped what
+    failed on the other. What both skip is as before."""
+    differ = {change.test for change in changed(old, new)}
+    return tuple(
+        test
+        for test, one, two in _sides(old, new)
+        if test not in differ and not _comparable(_answers(one), _answers(two))
+    )
+
+
+def _sides(old: LaneResults, new: LaneResults) -> Iterator[tuple[str, list[Result], list[Result]]]:
+    """Every test that one of them planned or answered, with the answers of both; of stages those that both have, or
+    where we were at fault."""
+    before, after = old.by_id(), new.by_id()
+    for test in sorted({*before, *after, *old.planned, *new.planned}):
+        one, two = before.get(test, []), after.get(test, [])
+        stage = next((result.is_stage for result in (*one, *two)), False)
+        if not stage or (one and two) or not _answers((*one, *two)):
+            yield test, one, two
+
+
+def _answers(results: Sequence[Result]) -> list[Result]:
+    return [result for result in results if result.outcome is not Outcome.ERROR]
+
+
+def _cut(lane: LaneResults) -> bool:
+    """Whether a test that is missing means nothing: we cut the lane short, or one of its stages failed."""
+    return lane.broken or any(result.is_stage and result.outcome is not Outcome.PASS for result in lane.results)
+
+
+def _turn(one: Sequence[Result], two: Sequence[Result], cut: tuple[bool, bool]) -> Turn | None:
+    """What became of one test. ``cut``, for each side: that it has no answer means nothing."""
+    better, bad = _all(two, one), _all(one, two)
+    if better or bad:
+        return Turn.BETTER if better else Turn.WORSE
+    first, second = next(iter(one), None), next(iter(two), None)
+    return Turn.UNCERTAIN if worse(first, second, cut[1]) or worse(second, first, cut[0]) else None
+
+
+def _comparable(one: Sequence[Result], two: Sequence[Result]) -> bool:
+    return bool(one and two) and (one[0].outcome is Outcome.SKIP) == (two[0].outcome is Outcome.SKIP)
+
+
 def _all(good: Sequence[Result], bad: Sequence[Result]) -> bool:
     """Whether each of ``bad`` is worse than each of ``good``, and was asked again: once may be a busy machine."""
-    return len(bad) >= CONFIRM and all(worse(one, other) for one in good for other in bad)
+    return bool(good) and len(bad) >= CONFIRM and all(worse(one, other) for one in good for other in bad)
 
 
 @dataclass(frozen=True)
@@ -131,7 +171,8 @@ class Remark:
 class Previous:
     """The revision before. ``spec`` names it, ``how`` says how it was found. ``range_diff``: git's, as lines, of both
     on the same base; empty with ``no_range_diff`` saying why. ``report``: of the run that asked it, None with
-    ``no_report`` saying why. ``remarks``: None when no mails of its discussion are at hand."""
+    ``no_report`` saying why; ``changed`` are the tests that come out otherwise, ``not_compared`` those of which nobody
+    knows. ``remarks``: None when no mails of its discussion are at hand."""
 
     spec: str
     how: str
@@ -142,6 +183,7 @@ class Previous:
     report: Report | None = None
     no_report: str = ""
     changed: tuple[Changed, ...] = ()
+    not_compared: tuple[str, ...] = ()
     carried: Carried = Carried()
     remarks: tuple[Remark, ...] | None = None
 

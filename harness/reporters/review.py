@@ -19,6 +19,7 @@ from harness.reporters import data
 from harness.reporters.text import details, flat, kept, opening
 
 SHOWN = 30
+FEW = 5
 RANGE_LINES = 200
 
 
@@ -72,7 +73,7 @@ def _previous(review: Review) -> list[str]:
     if previous.report is not None:
         lines.append(f"  {previous.name} by itself: {previous.report.verdict} ({previous.report.run})")
         lines += [line for change in previous.changed[:SHOWN] for line in _changed(change, previous)]
-        lines += [] if previous.changed else ["  every test comes out as before"]
+        lines += [f"  {flat(text)}" for text in unchanged_texts(previous)]
     else:
         lines.append(f"  {previous.name} was not asked: {flat(previous.no_report)}")
     lines += _trailers(previous) + _remarks(previous) + _range_diff(previous)
@@ -82,6 +83,15 @@ def _previous(review: Review) -> list[str]:
 def _changed(change: Changed, previous: Previous) -> list[str]:
     head = f"  {change.turn}: {changed_text(change, previous)}"
     return [head, *(f"      {flat(text)}" for text in finding_texts(change))]
+
+
+def unchanged_texts(previous: Previous) -> tuple[str, ...]:
+    """What is to be said of the tests that did not come out otherwise, for a previous revision that was asked."""
+    left = previous.not_compared
+    if left:
+        more = f" and {len(left) - FEW} more" if left[FEW:] else ""
+        return (f"{len(left)} test{'s' if left[1:] else ''} could not be compared: {', '.join(left[:FEW])}{more}",)
+    return () if previous.changed else ("every test comes out as before",)
 
 
 def changed_text(change: Changed, previous: Previous) -> str:
@@ -99,6 +109,8 @@ def finding_texts(change: Changed) -> tuple[str, ...]:
 
 
 def _outcomes(answers: Sequence[str]) -> str:
+    if not answers:
+        return "missing"
     first = answers[0]
     if len(answers) == 1:
         return first
@@ -145,8 +157,8 @@ def _standing(standing: Standing) -> list[str]:
 
 def document(review: Review) -> dict[str, Any]:
     """``report`` as in report.json; ``checks`` with ``state`` (complains, clean, not asked), what each patch ``added``,
-    and why it was ``not_asked`` by number of the prefix (0: base); ``previous`` with ``changed`` (tests), ``carried``
-    (trailers), ``remarks``, ``range_diff`` and its own ``report``; ``standing``."""
+    and why it was ``not_asked`` by number of the prefix (0: base); ``previous`` with ``changed`` and ``not_compared``
+    (tests), ``carried`` (trailers), ``remarks``, ``range_diff`` and its own ``report``; ``standing``."""
     previous = review.previous
     return {
         "report": data.document(review.report),
@@ -197,6 +209,7 @@ def _previous_document(previous: Previous) -> dict[str, Any]:
             }
             for change in previous.changed
         ],
+        "not_compared": list(previous.not_compared),
         "carried": asdict(previous.carried),
         "remarks": None
         if previous.remarks is None

@@ -10,7 +10,14 @@ from harness.model.review import Review
 from harness.model.revision import Previous, Turn
 from harness.model.standing import Place
 from harness.reporters.page.document import Section
-from harness.reporters.review import added_text, changed_text, finding_texts, remark_text, why_not_asked
+from harness.reporters.review import (
+    added_text,
+    changed_text,
+    finding_texts,
+    remark_text,
+    unchanged_texts,
+    why_not_asked,
+)
 
 TONES = {Turn.WORSE: "bad", Turn.BETTER: "good", Turn.UNCERTAIN: "doubt"}
 
@@ -58,8 +65,11 @@ def _previous(previous: Previous) -> Section:
         Row(changed_text(change, previous), change.turn, TONES[change.turn], finding_texts(change))
         for change in previous.changed
     )
-    asked = f"{previous.name} by itself: {previous.report.verdict}" if previous.report else previous.no_report
-    groups = [Group(asked, rows or (Row("every test comes out as before"),))]
+    if previous.report is None:
+        groups = [Group(f"{previous.name} was not asked", (Row(previous.no_report),))]
+    else:
+        rest = tuple(Row(text) for text in unchanged_texts(previous))
+        groups = [Group(f"{previous.name} by itself: {previous.report.verdict}", (*rows, *rest))]
     carried = previous.carried
     kinds = (("carried over", carried.kept), ("missing now", carried.missing), ("new", carried.new))
     trailers = tuple(
@@ -73,11 +83,19 @@ def _previous(previous: Previous) -> Section:
         groups.append(Group("Remarks", tuple(remarks)))
     if previous.no_range_diff:
         groups.append(Group("Range-diff", (Row(previous.no_range_diff),)))
+    note, tone = _count(previous)
+    return _section("previous", f"Against {previous.name}", groups, note, tone, "\n".join(previous.range_diff))
+
+
+def _count(previous: Previous) -> tuple[str, str]:
+    """How many tests are worse and better, and the colour of that."""
+    if previous.report is None:
+        return f"{previous.name} was not asked", ""
     better = sum(change.turn is Turn.BETTER for change in previous.changed)
     worse = sum(change.turn is Turn.WORSE for change in previous.changed)
     note = f"{worse} worse, {better} better than in {previous.name}"
-    tone = "bad" if worse else "good" if better else ""
-    return _section("previous", f"Against {previous.name}", groups, note, tone, "\n".join(previous.range_diff))
+    note += f", {len(previous.not_compared)} not compared" if previous.not_compared else ""
+    return note, "bad" if worse else "good" if better else ""
 
 
 def _standing(review: Review) -> Section:

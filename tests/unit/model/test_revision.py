@@ -6,7 +6,7 @@ from __future__ import annotations
 from harness.model.finding import Finding, Kind
 from harness.model.judge import LaneResults
 from harness.model.result import Outcome, Result
-from harness.model.revision import Turn, carried, changed
+from harness.model.revision import Turn, carried, changed, not_compared
 from harness.model.standing import Place, place
 
 P, F, L, E, S = Outcome.PASS, Outcome.FAIL, Outcome.LOST, Outcome.ERROR, Outcome.SKIP
@@ -40,8 +40,38 @@ def test_what_was_bad_once_may_have_been_a_busy_machine() -> None:
     assert found.turn is Turn.UNCERTAIN
 
 
-def test_what_one_side_could_not_answer_tells_nothing() -> None:
-    assert changed(lane(("a", E), ("b", S), ("c", F)), lane(("a", P), ("b", F))) == ()
+def test_what_one_side_could_not_answer_tells_nothing_and_is_counted() -> None:
+    old, new = lane(("a", E), ("b", S), ("c", F), ("d", P), ("e", S)), lane(("a", P), ("b", F), ("d", P), ("e", S))
+    assert changed(old, new) == ()
+    assert not_compared(old, new) == ("a", "b", "c")
+
+
+def test_a_lane_that_the_lab_broke_is_not_as_before() -> None:
+    broken = LaneResults((Result("stage/restart", E),), planned=frozenset("ab"), broken=True)
+    whole = lane(("stage/boot", P), ("a", P), ("b", P))
+    for old, new in ((broken, whole), (whole, broken)):
+        assert changed(old, new) == ()
+        assert not_compared(old, new) == ("a", "b", "stage/restart")
+
+
+def test_what_passed_and_is_skipped_or_missing_is_worse() -> None:
+    (once,) = changed(lane(("t", P)), lane(("t", S)))
+    (twice,) = changed(lane(("t", P)), lane(("t", S), ("t", S)))
+    (gone,) = changed(lane(("t", P), ("u", P)), lane(("u", P)))
+    (come,) = changed(lane(("u", P)), lane(("t", P), ("u", P)))
+    assert [c.turn for c in (once, twice, gone, come)] == [Turn.UNCERTAIN, Turn.WORSE, Turn.UNCERTAIN, Turn.UNCERTAIN]
+    assert gone.shows == come.shows == Result("t", P)
+
+
+def test_what_is_missing_behind_a_stage_that_failed_is_not_compared() -> None:
+    old, new = lane(("stage/boot", P), ("t", P)), lane(("stage/boot", L))
+    assert [change.test for change in changed(old, new)] == ["stage/boot"]
+    assert not_compared(old, new) == ("t",)
+
+
+def test_a_spoiled_repetition_takes_no_answer_away() -> None:
+    (found,) = changed(lane(("t", P)), lane(("t", E), ("t", F), ("t", F)))
+    assert (found.turn, found.new) == (Turn.WORSE, (Result("t", F),) * 2)
 
 
 def test_trailers_by_kind_and_address_whatever_the_name() -> None:

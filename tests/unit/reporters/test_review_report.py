@@ -103,6 +103,37 @@ def test_no_previous_revision_says_why(review: Review) -> None:
     assert "previous revision" not in reporter.render(replace(review, previous=None))
 
 
+def test_a_revision_that_was_not_asked_is_not_as_before(review: Review) -> None:
+    assert review.previous is not None
+    silent = replace(review, previous=replace(review.previous, report=None, changed=(), no_report="no disk"))
+    for said in (reporter.render(silent), page.render(silent.report, sections(silent))):
+        assert "v1 was not asked" in said
+        assert "no disk" in said
+        assert "as before" not in said
+        assert "0 worse" not in said
+
+
+def test_tests_that_could_not_be_compared_are_counted(review: Review) -> None:
+    assert review.previous is not None
+    tests = tuple(f"t.py::test_{number}" for number in range(7))
+    some = replace(review, previous=replace(review.previous, changed=(), not_compared=tests))
+    for said in (reporter.render(some), page.render(some.report, sections(some))):
+        assert "7 tests could not be compared: t.py::test_0, " in said
+        assert "t.py::test_4 and 2 more" in said
+        assert "as before" not in said
+    assert json.loads(reporter.as_json(some))["previous"]["not_compared"] == list(tests)
+    same = replace(review, previous=replace(review.previous, changed=()))
+    for said in (reporter.render(same), page.render(same.report, sections(same))):
+        assert "every test comes out as before" in said
+
+
+def test_a_test_that_is_missing_is_called_so(review: Review) -> None:
+    assert review.previous is not None
+    gone = changed(lane(P), LaneResults((Result("stage/build", P), Result("t.py::test_other", P))))
+    said = reporter.render(replace(review, previous=replace(review.previous, changed=gone)))
+    assert "uncertain: t.py::test_leak: PASS in v1, worse than base; missing now" in said
+
+
 def test_the_page_has_its_sections_and_nothing_hostile(review: Review) -> None:
     html = page.render(review.report, sections(review))
     for words in ("Static checks", "Against v1", "Where it stands", "smatch is not installed"):
