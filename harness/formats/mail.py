@@ -46,8 +46,8 @@ class Mail:
 
     ``title`` is the subject without ``Re:`` and ``[...]``. ``revision``, ``counter`` and ``total`` come
     from the prefix ([PATCH v2 3/5] gives 2, 3, 5; [PATCH] gives 1, None, None); ``prefixed`` says whether
-    there was one at all. ``references`` are the message-ids it answers to, oldest first. ``raw`` is the
-    mail as it came, without the mbox line.
+    there was one at all. ``references`` are the message-ids it answers to, oldest
+    first, that of In-Reply-To last. ``raw`` is the mail as it came, without the mbox line.
     """
 
     raw: bytes
@@ -190,7 +190,8 @@ def _mail(raw: bytes, message: Message, body: str) -> Mail:
     prefix, title = _prefix(rest)
     revision, counter, total = _numbers(prefix)
     own = _MESSAGE_ID.search(_text(message, "Message-ID"))
-    answers = _MESSAGE_ID.findall(f"{_text(message, 'References')} {_text(message, 'In-Reply-To')}")
+    parents = dict.fromkeys(_MESSAGE_ID.findall(_text(message, "In-Reply-To")))
+    older = [each for each in _MESSAGE_ID.findall(_text(message, "References")) if each not in parents]
     author = _text(message, "From") or "unknown"
     if match := re.match(r"\s*From: ([^\n]{3,300})\n", body):
         author = " ".join(match.group(1).split())
@@ -200,7 +201,7 @@ def _mail(raw: bytes, message: Message, body: str) -> Mail:
         title or subject,
         author,
         own.group(1) if own else None,
-        tuple(dict.fromkeys(answers)),
+        tuple(dict.fromkeys([*older, *parents])),
         body,
         reply,
         bool(prefix),

@@ -19,10 +19,12 @@ _QUOTED = re.compile(r"^> ?\S", re.MULTILINE)
 
 def remarks(mails: Sequence[Mail], series: Sequence[Mail], now: Collection[str], name: str) -> tuple[Remark, ...]:
     """The answers among ``mails`` to ``series`` (cover letter and patches of one revision) that others wrote, in order.
-    ``now``: trailers of the next revision, which ``name`` calls."""
+    ``now``: trailers of the next revision, which ``name`` calls. An answer to that one, which its author sent as an
+    answer to ``series``, is none to ``series``."""
     authors = {_address(mail.author) for mail in series}
     ids = {mail.message_id for mail in series if mail.message_id}
-    replies = [mail for mail in mails if mail.reply and ids & set(mail.references)]
+    sent = ids | {mail.message_id for mail in mails if mail.message_id and (mail.is_cover or mail.is_patch)}
+    replies = [mail for mail in mails if mail.reply and _about(mail, sent) in ids]
     found = []
     for mail in replies:
         if _address(mail.author) in authors:
@@ -40,6 +42,11 @@ def remarks(mails: Sequence[Mail], series: Sequence[Mail], now: Collection[str],
 def given(found: Sequence[Remark]) -> tuple[str, ...]:
     """All trailers that answers give."""
     return tuple(dict.fromkeys(trailer for remark in found for trailer in remark.trailers))
+
+
+def _about(mail: Mail, sent: Collection[str]) -> str | None:
+    """Of the patches and cover letters that were ``sent`` the one that a mail answers: the nearest above it."""
+    return next((reference for reference in reversed(mail.references) if reference in sent), None)
 
 
 def _state(mail: Mail, trailers: Sequence[str], back: bool, now: Collection[str], name: str) -> str:

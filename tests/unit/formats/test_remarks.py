@@ -53,6 +53,22 @@ def test_an_answer_to_something_else_is_not_ours() -> None:
     assert state(mail("z", "Bob", "Re: other", "> x\n\nNo.\n", "other")) == []
 
 
+NEXT = mail("n", "Ann", "[PATCH v2] x: a", f"Why.\n\n---\n{DIFF}", "p")
+
+
+def in_thread(one: Mail) -> Mail:
+    """As mailers do: all the way up to the first revision."""
+    return read_mail(one.raw.replace(b"In-Reply-To", b"References: <p@x> <n@x>\nIn-Reply-To"), "test")
+
+
+def test_an_answer_to_the_next_revision_is_not_one_to_this() -> None:
+    fine = mail("f", "Bob", "Re: [PATCH v2] x: a", "> +b\n\nReviewed-by: Bob <bob@example.org>\n", "n")
+    asks = mail("c", "Cat", "Re: [PATCH v2] x: a", "> +b\n\nNo.\n", "n")
+    thread = [PATCH, NEXT, *map(in_thread, (fine, asks, ASKS))]
+    assert [r.message_id for r in remarks(thread, [PATCH], (), "v2")] == ["q@x"], "as its In-Reply-To says"
+    assert [r.message_id for r in remarks(thread, [NEXT], (), "v3")] == ["f@x", "c@x"]
+
+
 def test_an_author_that_nobody_can_parse_is_an_author() -> None:
     odd = mail("q", "(" * 3000, "Re: [PATCH] x: a", "Why?\n", "p")
     (found,) = remarks([PATCH, odd], [PATCH], (), "v2")
