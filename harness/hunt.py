@@ -35,6 +35,9 @@ MOST_TROUBLE = 6
 """So many walks in a row that have no answer end the hunt."""
 EXIT_NEW, EXIT_TROUBLE = 1, 3
 
+Leads = dict[str, tuple[Script, Answer]]
+"""What is new, by key: a script that showed it, and how that ended."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -118,25 +121,34 @@ class Hunt:
         if self._trouble >= MOST_TROUBLE:
             message = f"{self._trouble} walks in a row had no answer"
             raise InfraError(message, hint="see the logs of the last", log=one.folder)
-        for key in one.news:
+        leads = {key: (self._walk(seed), one) for key in one.news}
+        while leads:
+            key = next(iter(leads))
+            script, shown = leads.pop(key)
             if key not in self._met:
                 self._met.add(key)
-                self._pursue(seed, key, one)
+                leads = {**self._pursue(seed, key, script, shown), **leads}
 
-    def _pursue(self, seed: int, key: str, one: Answer) -> None:
-        """Something new: ask again, shrink it, write it up. What else its last guest showed comes with it."""
-        script = self._walk(seed)
+    def _pursue(self, seed: int, key: str, script: Script, one: Answer) -> Leads:
+        """Something new: ask again, shrink it, write it up. What else its last guest showed comes with it; what else
+        was met on the way is returned."""
         quarry = Quarry(self.guests, key, one)
         with step(f"seed {seed}: NEW {key}: asked again"):
             hits = quarry.shown(script, REPEATS)
         if not hits:
             self._write(Found(key, script, seed, len(script), 0, REPEATS, REPEATS, False, one))
-            return
+            return quarry.others
+        seen = quarry.last
         with step(f"seed {seed}: {key}: shrinking a walk that showed it {hits} of {REPEATS} times"):
             items, whole = quarry.shrink(script, 1 if hits == REPEATS else REPEATS)
-            hits = quarry.shown(items, REPEATS)
-        self._met |= set(quarry.last.news)
-        self._write(Found(key, items, seed, len(script), hits, REPEATS, quarry.asked, whole, quarry.last))
+            left = quarry.shown(items, REPEATS)
+        if left:
+            found = Found(key, items, seed, len(script), left, REPEATS, quarry.asked, whole, quarry.last)
+        else:
+            found = Found(key, script, seed, len(script), hits, REPEATS, quarry.asked, False, seen, lost=True)
+        self._met |= set(found.answer.news)
+        self._write(found)
+        return quarry.others
 
     def _write(self, found: Found) -> None:
         self.found.append(found)
@@ -183,13 +195,15 @@ class Hunt:
 
 
 class Quarry:
-    """One new thing, pursued. ``last``: the last answer that showed it; ``asked``: guests so far."""
+    """One new thing, pursued. ``last``: the last answer that showed it; ``asked``: guests so far; ``others``: what else
+    was new in them, with the script that met it first."""
 
     def __init__(self, guests: Walks, key: str, first: Answer) -> None:
         self._guests = guests
         self._key = key
         self.last = first
         self.asked = 0
+        self.others: Leads = {}
 
     def shown(self, script: Script, times: int) -> int:
         """How many of so many fresh guests show it."""
@@ -213,9 +227,11 @@ class Quarry:
     def _ask(self, scripts: Sequence[Script]) -> list[bool]:
         self.asked += len(scripts)
         answers = self._guests.all(scripts)
-        for one in answers:
+        for script, one in zip(scripts, answers, strict=True):
             if self._key in one.news:
                 self.last = one
+            for key in one.news:
+                self.others.setdefault(key, (script, one))
         return [self._key in one.news for one in answers]
 
 

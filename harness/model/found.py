@@ -59,8 +59,9 @@ def _invariant(evidence: str) -> str:
 class Found:
     """Something new. ``hits`` of ``tries`` guests that did ``script`` in the end showed it, the last with ``answer``.
 
-    ``seed`` and ``steps`` are the walk's that met it (no seed: somebody's script), ``guests`` were needed to shrink it,
-    ``whole``: until nothing more could be left out.
+    ``seed`` is that of the walk that met it (no seed: somebody's script), in so many ``steps`` of it; ``guests`` were
+    needed to shrink it, ``whole``: until nothing more could be left out. ``lost``: what it was shrunk to did not show
+    it again, so that ``script`` is what met it.
     """
 
     key: str
@@ -72,6 +73,7 @@ class Found:
     guests: int
     whole: bool
     answer: Answer
+    lost: bool = False
 
     @property
     def evidence(self) -> str:
@@ -92,10 +94,12 @@ def readme(found: Found, where: str, command: str) -> str:
     """What somebody needs who was not there. ``where``: kernel and variant."""
     rate = f"{found.hits} of {found.tries} fresh guests that did this script showed it"
     whole = "" if found.whole else " (not to the end: the guests for it ran out)"
+    if found.lost:
+        whole = " (in vain: what was left of it did not show it again)"
     if not found.hits:
-        rate = f"seen once; {found.tries} fresh guests that did the same walk did not show it"
+        rate = f"seen once; {found.tries} fresh guests that did the same script did not show it"
         whole = ""
-    met = f"met by the walk of seed {found.seed}, {found.steps} steps; {found.guests} guests were needed to shrink it"
+    met = f"met by {found.steps} steps of the walk of seed {found.seed}; {found.guests} guests were needed to shrink it"
     steps = "".join(f"    {step.line}\n" for step in found.script) or "    (none: it comes without any)\n"
     lines = [f"# {found.key}", "", found.title, "", f"- {where}", f"- {rate}"]
     lines += [f"- {met}{whole}"] if found.seed is not None else []

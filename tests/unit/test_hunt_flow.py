@@ -111,6 +111,47 @@ def test_what_is_not_seen_again_is_kept(hunt: Callable[..., tuple[Hunt, FakeWalk
     assert "seen once; 3 fresh guests" in (tmp_path / "out/found-1/README.md").read_text()
 
 
+def test_what_else_is_met_on_the_way_is_pursued(hunt: Callable[..., tuple[Hunt, FakeWalks]]) -> None:
+    def behave(script: Script) -> Answer:
+        lines = write(script)
+        if '"use"' in lines and '"chunk"' in lines:
+            return shows("OOPS:fork")
+        return shows("LEAK:chunk") if '"chunk"' in lines else nothing(script)
+
+    one, _ = hunt(behave, 500)
+    one.request = replace(one.request, walks=1)
+    seed = next(seed for seed in range(1, 99) if behave(walk(seed)).news == ("OOPS:fork",))
+    one.request = replace(one.request, seed=seed)
+    assert one.walks() == EXIT_NEW
+    assert [(f.key, f.hits, f.seed) for f in one.found] == [("OOPS:fork", 3, seed), ("LEAK:chunk", 3, seed)]
+    assert [each.do for each in one.found[1].script] == ["chunk"]
+    assert one.found[1].steps < len(walk(seed))
+
+
+def test_what_else_is_met_is_kept_when_the_first_is_not_seen_again(hunt: Callable[..., tuple[Hunt, FakeWalks]]) -> None:
+    some = iter([shows("OOPS:once"), shows("OOPS:other")])
+    one, _ = hunt(lambda script: next(some, nothing(script)))
+    assert one.walks() == EXIT_NEW
+    assert [(f.key, f.hits) for f in one.found] == [("OOPS:once", 0), ("OOPS:other", 0)]
+
+
+def test_what_shrinking_loses_is_told_with_the_whole_walk(
+    hunt: Callable[..., tuple[Hunt, FakeWalks]], tmp_path: Path
+) -> None:
+    left = itertools.count()
+
+    def behave(script: Script) -> Answer:
+        return shows("OOPS:race") if len(script) == len(walk(1)) or next(left) < 5 else nothing(script)
+
+    one, _ = hunt(behave)
+    one.request = replace(one.request, walks=1)
+    assert one.walks() == EXIT_NEW
+    assert [(f.hits, f.tries, f.whole, f.script) for f in one.found] == [(3, 3, False, walk(1))]
+    text = (tmp_path / "out/found-1/README.md").read_text()
+    assert "3 of 3 fresh guests" in text
+    assert "what was left of it did not show it again" in text
+
+
 def test_no_answers_end_the_hunt(hunt: Callable[..., tuple[Hunt, FakeWalks]]) -> None:
     one, guests = hunt(lambda script: Answer(trouble="no QEMU"))
     with pytest.raises(InfraError, match="in a row"):
