@@ -122,15 +122,20 @@ class Reviewer:
     def _previous(self, series: Series, report: Report) -> tuple[Previous | None, str]:
         """The revision before, or why there is none."""
         named = self.request.previous
-        found = Found(named, "named") if named else previous(series, self.out / "previous.mbox")
-        if not found.spec:
-            return None, found.how
-        with step(f"previous revision: {found.spec}"):
-            old = fetch(found.spec)
-            revision = Previous(found.spec, found.how, old.title, old.revision)
-            revision = self._range_diff(revision, old, series)
-            revision = self._mails(revision, old, series)
-            return self._asked(revision, series), ""
+        try:
+            found = Found(named, "named") if named else previous(series, self.out / "previous.mbox")
+            if not found.spec:
+                return None, found.how
+            with step(f"previous revision: {found.spec}"):
+                return self._compared(found, fetch(found.spec), series), ""
+        except HarnessError as error:  # after hours of a run, which must not be lost for it
+            return None, ": ".join(filter(None, (named, " ".join(error.lines()))))
+
+    def _compared(self, found: Found, old: Series, series: Series) -> Previous:
+        revision = Previous(found.spec, found.how, old.title, old.revision)
+        revision = self._range_diff(revision, old, series)
+        revision = self._mails(revision, old, series)
+        return self._asked(revision, series)
 
     def _range_diff(self, revision: Previous, old: Series, new: Series) -> Previous:
         base = self.run.builds.trees.get(BASE)
