@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -38,20 +39,32 @@ SECONDS = 120.0
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
+@contextmanager
+def inherited(ignored: int) -> Iterator[None]:
+    """What a program ignores from its start is what we do: only that signal, whoever started us (nohup, a job in the
+    background)."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in before:
+        signal.signal(number, signal.SIG_IGN if number == ignored else signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """The program at a verb that has something; what it says goes to a file, or to ``out``."""
     running = []
 
     def begin(out: int | IO[bytes] | None = None, ignored: int = 0) -> subprocess.Popen[bytes]:
-        before = signal.signal(ignored, signal.SIG_IGN) if ignored else None
         env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         with (tmp_path / "out").open("wb") as file:
             sink = file if out is None else out
             argv = [sys.executable, "-c", VERB]
-            process = subprocess.Popen(argv, cwd=tmp_path, env=env, stdout=sink, stderr=sink)
-        if ignored:
-            signal.signal(ignored, before)
+            with inherited(ignored):
+                process = subprocess.Popen(argv, cwd=tmp_path, env=env, stdout=sink, stderr=sink)
         running.append(process)
         deadline = time.monotonic() + SECONDS
         while not (tmp_path / "ready").exists():
