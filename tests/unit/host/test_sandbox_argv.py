@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import InfraError
+from harness.host.proc import CommandTimeout
 from harness.host.sandbox import Bind, Kind, Limits, Sandbox, SandboxSpec
 
 LIMITS = Limits(seconds=10, memory=1000, processes=20, file_size=300, temporary=4096)
@@ -93,3 +95,17 @@ def test_without_confinement_paths_are_the_hosts() -> None:
 def test_the_environment_is_only_ours() -> None:
     assert set(Sandbox("bwrap", "").environment(SPEC)) == {"PATH", "HOME", "LC_ALL", "TZ", "A"}
     assert argv("none")[:2] == ["env", "-i"]
+
+
+def test_a_busy_machine_is_no_reason_to_run_unconfined(monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(sandbox: Sandbox) -> None:
+        raise CommandTimeout("trying the sandbox", 20.0, None)
+
+    def refused(sandbox: Sandbox) -> None:
+        raise InfraError("no user namespaces")
+
+    monkeypatch.setattr(Sandbox, "probe", refused)
+    assert not Sandbox.detect().isolated
+    monkeypatch.setattr(Sandbox, "probe", busy)
+    with pytest.raises(CommandTimeout):
+        Sandbox.detect()
