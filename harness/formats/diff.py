@@ -15,7 +15,9 @@ _HUNK = re.compile(rb"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@
 _INDEX = re.compile(rb"index ([0-9a-f]{4,64})\.\.([0-9a-f]{4,64})(?: (.*))?$")
 _MODE = re.compile(rb"(?:old mode|new mode|new file mode|deleted file mode) (.*)$")
 _OCTAL = re.compile(rb"\s*[+-]?[0-7]+(?=\s|$)")
-_RENAME = re.compile(rb"(?:rename|copy) (from|to) (.+)$")
+_RENAME = re.compile(rb"(?:copy from|copy to|rename from|rename to|rename old|rename new) (.+)$")
+_OLD = (b"--- ", b"copy from ", b"rename from ", b"rename old ")
+_SLASHES = re.compile(r"//+")
 _ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 
 
@@ -36,7 +38,8 @@ class FileDiff:
     """One file of a diff. ``old`` is None for a new file, ``new`` for a deleted one; paths have lost
     their first component (``a/``, ``b/``). Blob ids are as written, often abbreviated, None without an
     ``index`` line; all zeros stand for "no file". ``modes`` have six octal digits, however they are written. ``line``
-    is where the file begins in the diff, from 1."""
+    is where the file begins in the diff, from 1. ``spelled`` are all paths of its head: which of them count when they
+    contradict each other is git's business."""
 
     line: int
     old: str | None = None
@@ -45,6 +48,7 @@ class FileDiff:
     new_blob: str | None = None
     modes: tuple[str, ...] = ()
     hunks: tuple[Hunk, ...] = ()
+    spelled: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -53,7 +57,7 @@ class FileDiff:
 
     @property
     def paths(self) -> frozenset[str]:
-        return frozenset(path for path in (self.old, self.new) if path is not None)
+        return self.spelled | {path for path in (self.old, self.new) if path is not None}
 
 
 def read_diff(diff: bytes) -> list[FileDiff]:
@@ -94,7 +98,12 @@ def _strip(name: bytes) -> str | None:
     if name == b"/dev/null":
         return None
     text = unquote(name)
-    return text.split("/", 1)[1] if "/" in text else text
+    return _squashed(text.split("/", 1)[1] if "/" in text else text)
+
+
+def _squashed(path: str) -> str:
+    """Several slashes are one, as git takes them."""
+    return _SLASHES.sub("/", path)
 
 
 def _halves(rest: bytes) -> tuple[bytes, bytes] | None:
@@ -130,7 +139,7 @@ class _Reader:
             if line.startswith(b"diff --git "):
                 found.append(self._git_file())
             elif self._plain_header():
-                found.append(self._names(FileDiff(self.at + 1)))
+                found.append(self._plain_file())
             else:
                 self.at += 1
         return found
@@ -150,18 +159,15 @@ class _Reader:
         halves = _halves(self.lines[self.at][len(b"diff --git ") :])
         if halves:
             file.old, file.new = _strip(halves[0]), _strip(halves[1])
+        file.spelled = file.paths
         self.at += 1
-        while self.at < len(self.lines):
-            line = self.lines[self.at].rstrip(b"\r")
-            if line.startswith((b"--- ", b"diff --git ", b"@@ -")):
-                break
-            if not self._extended(file, line):
-                break
+        while self.at < len(self.lines) and self._extended(file, self.lines[self.at].rstrip(b"\r")):
+            file.spelled = file.paths
             self.at += 1
-        return self._names(file)
+        return self._hunks(file)
 
     def _extended(self, file: FileDiff, line: bytes) -> bool:
-        """One extended header line; False where they end."""
+        """One extended header line, or one of the names, between which git takes others; False where they end."""
         if match := _INDEX.match(line):
             file.old_blob, file.new_blob = match.group(1).decode(), match.group(2).decode()
             file.modes += _modes(match.group(3) or b"")
@@ -172,17 +178,20 @@ class _Reader:
             elif line.startswith(b"deleted"):
                 file.new = None
         elif match := _RENAME.match(line):
-            setattr(file, "old" if match.group(1) == b"from" else "new", unquote(match.group(2)))
+            setattr(file, "old" if line.startswith(_OLD) else "new", _squashed(unquote(match.group(1))))
+        elif line.startswith((b"--- ", b"+++ ")):
+            setattr(file, "old" if line.startswith(_OLD) else "new", _strip(_name(line)))
         else:
             return line.startswith((b"similarity index", b"dissimilarity index"))
         return True
 
-    def _names(self, file: FileDiff) -> FileDiff:
-        """The ``---`` and ``+++`` lines, if any, and the hunks."""
-        pair = self.lines[self.at : self.at + 2]
-        if len(pair) == 2 and pair[0].startswith(b"--- ") and pair[1].startswith(b"+++ "):
-            file.old, file.new = (_strip(_name(line)) for line in pair)
-            self.at += 2
+    def _plain_file(self) -> FileDiff:
+        file = FileDiff(self.at + 1)
+        file.old, file.new = (_strip(_name(line)) for line in self.lines[self.at : self.at + 2])
+        self.at += 2
+        return self._hunks(file)
+
+    def _hunks(self, file: FileDiff) -> FileDiff:
         hunks = []
         while self.at < len(self.lines) and (match := _HUNK.match(self.lines[self.at])):
             hunks.append(self._hunk(match))

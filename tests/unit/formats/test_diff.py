@@ -84,6 +84,28 @@ def test_renames_deletions_and_modes() -> None:
 
 
 @pytest.mark.parametrize(
+    "head",
+    [
+        b"rename old drv/x.c\nrename new drv/y.c\n",
+        b"--- a/drv/y.c\n+++ b/drv/y.c\nrename from drv/x.c\nrename to drv/y.c\n",
+        b"--- a/drv/y.c\nrename old drv//x.c\n+++ b/drv/y.c\n",
+        b"rename from drv/x.c\nrename from drv/y.c\n",
+    ],
+)
+def test_what_is_renamed_is_seen_however_git_is_told(head: bytes) -> None:
+    """git-apply's own table has ``rename old``, and takes header lines between the names and behind them."""
+    (file,) = read_diff(b"diff --git a/drv/y.c b/drv/y.c\n" + head + b"@@ -1 +1 @@\n-a\n+b\n")
+    assert file.paths == {"drv/x.c", "drv/y.c"}
+    assert len(file.hunks) == 1
+
+
+def test_a_path_that_git_may_choose_is_named() -> None:
+    """Deleted, it is the file of the first line, whatever a rename says."""
+    (file,) = read_diff(b"diff --git a/y b/y\nrename from x\nrename to z\ndeleted file mode 100644\n")
+    assert paths_of([file]) == ("x", "y", "z")
+
+
+@pytest.mark.parametrize(
     ("text", "mode"),
     [
         (b"100644", ("100644",)),

@@ -297,6 +297,16 @@ def test_a_link_of_the_tree_is_not_led_elsewhere(upstream: Upstream) -> None:
         git.apply(tree, patch(diff), "patch 1 of 1")
 
 
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_file_that_is_renamed_in_the_old_words_is_touched(upstream: Upstream, behind: bool) -> None:
+    tree = upstream.tree()
+    names, words = b"--- a/drv/z.c\n+++ b/drv/z.c\n", b"rename old drv/b.c\nrename new drv/z.c\n"
+    head = names + words if behind else words
+    diff = b"diff --git a/drv/z.c b/drv/z.c\n" + head + b"@@ -1 +1 @@\n-b\n+c\n"
+    assert git.apply(tree, patch(diff), "patch 1 of 1") == {"drv/b.c", "drv/z.c"}
+    assert not (tree / "drv/b.c").exists()
+
+
 def test_control_characters_of_a_subject_do_not_reach_the_message(upstream: Upstream) -> None:
     with pytest.raises(PatchError) as caught:
         git.apply(upstream.tree(), patch(b"nothing", subject="\x1b[2Jhello\nworld"), "patch 1 of 1")
