@@ -17,7 +17,6 @@ MOST_CHANGED = 300
 """Each changed file is a mount of its own in the sandbox; a change larger than this is no small step
 anyway."""
 
-_DOCUMENT_SUFFIXES = (".rst", ".txt", ".yaml", ".md")
 _CODE_SUFFIXES = (".c", ".h", ".S")
 _HARMLESS_FOLDERS = (
     "drivers/accel/",
@@ -56,8 +55,11 @@ class Seed:
 
 
 def is_document(path: str) -> bool:
-    """Whether nothing in a build reads the file."""
-    return path.startswith("Documentation/") or path in ("MAINTAINERS", "CREDITS") or path.endswith(_DOCUMENT_SUFFIXES)
+    """Whether nothing in a build reads the file. Its name alone says nothing: arch/x86/lib has a .txt that is
+    compiled, and any file may be included."""
+    if path.startswith("Documentation/"):
+        return not _is_makefile(path)
+    return path in ("MAINTAINERS", "CREDITS")
 
 
 def runs_at_build(path: str) -> bool:
@@ -80,10 +82,15 @@ def is_doubtful(path: str) -> bool:
         return False
     if path.startswith(_PROGRAM_FOLDERS) or "/" not in path:
         return True
-    name = PurePosixPath(path).name
-    if name in ("Makefile", "Kbuild") or name.startswith("Kconfig"):
+    if _is_makefile(path):
         return path.startswith(("arch/", "include/"))
     return not path.endswith(_CODE_SUFFIXES)
+
+
+def _is_makefile(path: str) -> bool:
+    """Whether make or kconfig reads it as its own."""
+    name = PurePosixPath(path).name
+    return name in ("Makefile", "Kbuild") or name.startswith("Kconfig")
 
 
 def changed(seed: Seed, touched: Mapping[str, str]) -> frozenset[str]:

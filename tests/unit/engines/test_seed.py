@@ -9,6 +9,7 @@ from harness.engines.seed import (
     choose,
     headers,
     hiding,
+    is_document,
     is_doubtful,
     only_lists_objects,
     orphans,
@@ -52,11 +53,18 @@ def test_documents_are_nobodys_business() -> None:
     assert changed(seed("a"), new("Documentation/accel/x.rst", "MAINTAINERS", GEM)) == {GEM}
 
 
+@pytest.mark.parametrize("name", ["table.txt", "table.md", "table.rst", "table.yaml"])
+def test_a_text_beside_code_may_be_included(name: str) -> None:
+    path = f"drivers/accel/amdxdna/{name}"
+    assert not is_document(path)
+    assert changed(seed("a"), new(path)) == {path}
+
+
 @pytest.mark.parametrize(
     "path",
     [MAKEFILE, "Makefile", "scripts/Makefile.build", "drivers/accel/Kconfig", "tools/objtool/check.c",
      "include/uapi/linux/elf.h",
-     "drivers/gpu/drm/radeon/mkregtable.c",
+     "drivers/gpu/drm/radeon/mkregtable.c", "Documentation/Kconfig",
      "kernel/x.sh", "lib/gen_crc32table.c"],
 )  # fmt: skip
 def test_who_changes_what_make_executes_is_nobodys_seed(path: str) -> None:
@@ -73,7 +81,8 @@ def test_code_that_is_only_compiled_may_be_a_seed(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     ["Makefile", "Kbuild", "scripts/mod/modpost.c", "arch/x86/Makefile", "arch/x86/boot/main.c", "a.sh",
-     "arch/x86/entry/syscalls/syscall_64.tbl", "include/asm-generic/Kbuild", "kernel/x.lds", "usr/gen.c"],
+     "arch/x86/entry/syscalls/syscall_64.tbl", "arch/x86/lib/x86-opcode-map.txt", "drivers/accel/amdxdna/table.txt",
+     "drivers/accel/README.md", "include/asm-generic/Kbuild", "kernel/x.lds", "usr/gen.c"],
 )  # fmt: skip
 def test_when_in_doubt_everything_is_built(path: str) -> None:
     assert is_doubtful(path)
