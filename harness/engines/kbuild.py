@@ -21,7 +21,7 @@ from pathlib import Path
 
 from harness.engines import seed as seeds
 from harness.engines.make import BuildFailed as BuildFailed
-from harness.engines.make import Make
+from harness.engines.make import ClockSkewed, Make
 from harness.errors import UsageError
 from harness.formats import build_log, kconfig
 from harness.formats.modinfo import NotAModule, depends_of, files_of, load_order
@@ -123,6 +123,8 @@ class Kbuild:
             return None
         family, found = self._family(tree, profile), []
         for path in sorted((self.store.root / "kernels").glob("[!.]*/kernel.json")):  # with a dot: half made
+            if buildfolder.is_from_the_future(path):
+                continue
             data = json.loads(path.read_text())  # an older version of us may have written it
             if data.get("family") == family:
                 found.append(seeds.Seed(path.parent.name, data["touched"]))
@@ -172,7 +174,8 @@ class _Build:
         self.ccache = engine.store.root / "ccache" / tree.source.key
 
     def make(self) -> None:
-        """Fill the folder; from a seed if there is one, and in full if what that said is not beyond doubt."""
+        """Fill the folder; from a seed if there is one, and in full if what that said is not beyond doubt, or make
+        could not trust the clock."""
         if self.seed is not None:
             try:
                 self._make()
@@ -180,6 +183,8 @@ class _Build:
             except BuildFailed as failed:
                 if failed.first and failed.first.file in self.tree.touched:
                     raise
+            except ClockSkewed:
+                pass
             self.seed = None
             proc.run(["rm", "-rf", "--", self.build, self.folder / "fresh"], what="clearing", timeout=600)
         self._make()
@@ -192,6 +197,8 @@ class _Build:
             if self.seed is None or self.differs_in_kconfig:
                 self._configure(make)
             make.run([f"-j{os.cpu_count() or 1}", "bzImage", "modules"], BUILD_SECONDS, progress)
+            if self.seed is not None:
+                make.check_clock()
             release = self._release()
             modules = self._modules()
         buildfolder.drop(self.build, INTERMEDIATE)

@@ -39,6 +39,10 @@ class BuildFailed(HarnessError):
         self.first = first
 
 
+class ClockSkewed(Exception):
+    """make left alone what may have to be made: the times of its files are wrong."""
+
+
 @dataclass(frozen=True)
 class Make:
     """make on a tree, into ``build``, with its output appended to ``log``. ``local`` ends the release string;
@@ -72,6 +76,12 @@ class Make:
         done = self.sandbox.run(argv, spec, what=what, log=self.log, check=False, poll=watch.look)
         if done.status != 0:
             raise self._failure(done.status)
+
+    def check_clock(self) -> None:
+        """:class:`ClockSkewed` if what it started from was not there in time, by the clock of now: then only all of it,
+        made anew, is good."""
+        if build_log.clock_is_skewed(buildfolder.read_log(self.log)):
+            raise ClockSkewed
 
     def inside(self, name: str) -> str:
         """What make calls a file of the build folder."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from harness.engines import seed as seeds
 from harness.engines.kbuild import DRIVER, Kbuild
 from harness.engines.make import DRIVER_FOLDER as FOLDER
-from harness.engines.make import BuildFailed, Make
+from harness.engines.make import BuildFailed, ClockSkewed, Make
 from harness.engines.reach import NotBuilt, listed, never_alone, reach_of
 from harness.engines.shipped import module_of
 from harness.formats import build_log, kbuild_deps, modinfo
@@ -180,6 +180,8 @@ class Modules:
         entries = (self.store.root / "modules").glob("[!.]*/module.json")  # with a dot: half made
         for path in sorted(entries, key=_made, reverse=True):
             with suppress(FileNotFoundError):
+                if buildfolder.is_from_the_future(path):
+                    continue
                 data = json.loads(path.read_text())  # an older version of us may have written it
                 if data.get("coverage"):
                     continue  # other objects
@@ -209,7 +211,8 @@ class _Build:
         self.log = logs / f"{key}.log"  # survives a failure, which leaves nothing of the folder
 
     def make(self) -> None:
-        """Fill the folder; from a seed if there is one, and in full if that fails in a file that is no stranger's."""
+        """Fill the folder; from a seed if there is one, and in full if that fails in a file that is no stranger's, or
+        make could not trust the clock."""
         if self.seed is not None:
             try:
                 self._make()
@@ -217,6 +220,8 @@ class _Build:
             except BuildFailed as failed:
                 if failed.first and failed.first.file in self.tree.touched:
                     raise
+            except ClockSkewed:
+                pass
             self.seed = None
             proc.run(["rm", "-rf", "--", self.obj, self.folder / "fresh"], what="clearing", timeout=60)
         self._make()
@@ -234,6 +239,8 @@ class _Build:
                 self.engine.sandbox, self.tree, self.obj, self.log, "", ccache, fresh, against, coverage=coverage
             )
             make.run(["-Otarget", f"-j{os.cpu_count() or 1}", "modules"], MODULE_SECONDS, progress)
+            if self.seed is not None:
+                make.check_clock()
             try:
                 record = self._record()
             except Doubt as doubt:

@@ -69,6 +69,7 @@ _MACHINE = (
     (re.compile(r"^(?>.*?fork: ).*Resource temporarily unavailable|: Cannot fork\b"), "too many processes"),
     (re.compile(r"(?:signal terminated program|Killed|Terminated)\b"), "a process was killed"),
 )
+_SKEW = re.compile(r"^make(?:\[\d+\])?: (?:Warning: File |warning:  Clock skew detected)", re.MULTILINE)
 _UNCLEAN = re.compile(r"\*\*\* The source tree is not clean")
 _GCC_WARNING = re.compile(r"(?P<file>[^\s:]+):\d+:(?:\d+:)? warning: (?P<text>.+)")
 _TOOL_WARNING = re.compile(r"WARNING: modpost: (?:(?P<file>[^\s:]+): )?(?P<text>.+)")
@@ -107,6 +108,11 @@ def machine_failure(log: str) -> str | None:
             if pattern.search(line):
                 return what
     return None
+
+
+def clock_is_skewed(log: str) -> bool:
+    """Whether make saw files that are from the future: what it left alone may be older than what it is made from."""
+    return _SKEW.search(log) is not None
 
 
 def source_is_unclean(log: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -36,6 +37,12 @@ def fresh_copies(tree: Tree, names: Iterable[str], into: Path) -> Iterator[tuple
         target.write_bytes(source.read_bytes())
         target.chmod(0o755 if source.stat().st_mode & stat.S_IXUSR else 0o644)
         yield target, name
+
+
+def is_from_the_future(record: Path) -> bool:
+    """Whether what was written when a build was done is from a time that is still to come: the clock was put back, and
+    no :func:`fresh_copies` would be newer than that build's objects. OSError: it is not there."""
+    return record.stat().st_mtime > time.time()
 
 
 def output(build: Path, name: str) -> Path:

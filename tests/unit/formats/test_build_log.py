@@ -5,6 +5,7 @@ from harness.formats.build_log import (
     MAX_LINE,
     BuildError,
     BuildWarning,
+    clock_is_skewed,
     first_error,
     machine_failure,
     source_is_unclean,
@@ -145,3 +146,15 @@ def test_of_an_endless_line_the_beginning_is_read() -> None:
     (warning,) = warnings(f"/src/{FILE}:1:2: warning: {'x' * 100_000}\n")
     assert len(warning.text) < MAX_LINE
     assert machine_failure("x" * MAX_LINE + "No space left on device\n") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "make[3]: Warning: File 'amdxdna.o' has modification time 3599 s in the future",
+        "make: warning:  Clock skew detected.  Your build may be incomplete.",
+    ],
+)
+def test_make_says_when_it_cannot_trust_the_clock(line: str) -> None:
+    assert clock_is_skewed(f"  CC [M]  a.o\n{line}\n")
+    assert not clock_is_skewed(f"  CC [M]  a.o\n/src/a.c:1:2: warning: #warning {line}\n    1 | {line}\n")

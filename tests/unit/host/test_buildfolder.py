@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,14 @@ def test_a_copy_keeps_the_times(tmp_path: Path) -> None:
     os.utime(seed / "a.o", (1000, 1000))
     buildfolder.copy(seed, tmp_path / "build")
     assert (tmp_path / "build" / "a.o").stat().st_mtime == 1000
+
+
+def test_what_was_made_before_the_clock_was_put_back_is_from_the_future(tmp_path: Path) -> None:
+    record = tmp_path / "module.json"
+    record.write_text("{}")
+    assert not buildfolder.is_from_the_future(record)
+    os.utime(record, (time.time() + 3600,) * 2)
+    assert buildfolder.is_from_the_future(record)
 
 
 def test_dropping_does_not_mind_what_is_not_there(tmp_path: Path) -> None:
