@@ -57,6 +57,7 @@ class Lab:
             root=self.root,
             variant=variant,
             sockets=Sockets(Path("/SOCKETS")),
+            qemu_key=self.qemu.key,
         )
 
     def payload(self, module: Module, variant: Variant) -> Payload:

@@ -64,7 +64,8 @@ class Machine:
     serial console (None: standard input and output), ``disk`` a second read-only disk (the payload, when it is booted
     by hand). ``memory``: the file that is the guest's RAM (empty: QEMU makes
     one). ``plugged``: the NPU is on the bus. ``incoming``: QEMU waits for a saved state instead of booting.
-    ``lent``: the PCI address of this host's NPU, which is the guest's instead of an emulated one.
+    ``lent``: the PCI address of this host's NPU, which is the guest's instead of an emulated one. ``qemu_key`` stands
+    for the very build of QEMU: another one may have the same path.
     """
 
     qemu: tuple[str, ...]
@@ -81,6 +82,7 @@ class Machine:
     plugged: bool = True
     incoming: bool = False
     lent: str = ""
+    qemu_key: str = ""
 
     @property
     def emulated(self) -> bool:
@@ -92,10 +94,10 @@ class Machine:
         return MEMORY_MB[self.variant.profile] << 20
 
     def saved_line(self) -> list[str]:
-        """The command line that a saved state depends on: what must be the same when it is restored. The NPU is not in
-        it, nor what belongs to one boot only."""
+        """The command line that a saved state depends on, and whose: what must be the same when it is restored. The NPU
+        is not in it, nor what belongs to one boot only."""
         neutral = replace(self, sockets=Sockets(Path("/SOCKETS")), console=Path("/CONSOLE"), plugged=False)
-        return qemu_argv(replace(neutral, memory="/MEMORY", incoming=False))
+        return [*qemu_argv(replace(neutral, memory="/MEMORY", incoming=False)), self.qemu_key]
 
     def by_hand(self, disk: Path) -> Machine:
         """The same machine with its console on the terminal, which starts a shell instead of waiting for a port."""

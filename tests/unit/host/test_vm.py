@@ -81,6 +81,9 @@ def test_what_a_saved_guest_depends_on_is_the_same_for_every_mode_and_npu() -> N
             assert other.saved_line() == line
     assert replace(MACHINE, image=Path("/another/bzImage")).saved_line() != line
     assert replace(MACHINE, variant=Variant(profile=Profile.DEBUG)).saved_line() != line
+    upgraded = replace(MACHINE, qemu_key="another build, of the same path")
+    assert upgraded.saved_line() != line
+    assert qemu_argv(upgraded) == qemu_argv(MACHINE)
 
 
 def test_a_restored_guest_has_its_npu_and_waits_for_its_state() -> None:
