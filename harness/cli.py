@@ -20,6 +20,7 @@ from harness import cli_compare, cli_hosts, cli_nightly, cli_prove, cli_review, 
 from harness.cli_prove import SRC
 from harness.ending import end_in_order
 from harness.errors import HarnessError, InfraError, UsageError
+from harness.host.sandbox import let_it_read
 from harness.job import Job, check, read_toml
 from harness.log import printable, say
 from harness.model.judge import EXIT_CODES
@@ -317,6 +318,7 @@ cli_self.add_loudness(cli)
 def main() -> None:
     """Entry point: errors become two lines and an exit code, our own bugs a traceback."""
     end_in_order()
+    let_it_read()
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as leave:

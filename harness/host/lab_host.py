@@ -94,6 +94,7 @@ class LabHost:
         if not erst.exists():
             erst.write_bytes(bytes(ERST_BYTES))
         key, known = self.folder / "id", self.folder / "known_hosts"
+        key.touch(mode=0o600)
         shutil.copyfile(self.hardware.image / "id", key)
         key.chmod(0o600)
         kind, host_key = (self.hardware.image / "host_key.pub").read_text().split()[:2]
