@@ -4,7 +4,8 @@
     $XDG_CACHE_HOME/xdna-harness/<kind>/<key>/
 
 A key is a hash of everything that can change the artefact. An entry is made under a temporary name and renamed
-when it is whole, so an entry that exists is complete; a second process that wants it waits for the first.
+when it is whole, so an entry that exists is complete; a second process that wants it waits for the first. It goes by
+one rename, too: who is interrupted leaves ``.gone-...``, which the next one takes away.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ EXPENDABLE = ("guests", "lines", "footprints", "trees", "modules", "kernels", "s
 """What may go when the disk is full, in this order: the cheapest to make anew first."""
 SPARED_SECONDS = 24 * 3600.0
 LOCK_SECONDS = 3600.0
+_GONE = ".gone-"
 
 
 def key_of(**parts: object) -> str:
@@ -108,7 +110,7 @@ class Store:
 
     def discard(self, kind: str, key: str) -> None:
         """Throw one entry away; one that is not there is no error."""
-        shutil.rmtree(self.path(kind, key), ignore_errors=True)
+        _remove(self.path(kind, key))
 
     def trim(self, kind: str, most: int) -> int:
         """Throw away what was not used for longest, until the rest is at most ``most`` bytes: how many entries went.
@@ -125,7 +127,7 @@ class Store:
                 break
             total -= size
             gone += 1
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
         return gone
 
     def spare(self, wanted: int) -> int:
@@ -138,19 +140,22 @@ class Store:
                 if self.free_bytes() >= wanted:
                     return gone
                 if time.time() - used > SPARED_SECONDS:
-                    shutil.rmtree(path, ignore_errors=True)
+                    _remove(path)
                     gone += 1
         if self.free_bytes() < wanted:
             warn(f"{self.free_bytes() / 1e9:.1f} GB are free, not {wanted / 1e9:.1f}; all of the cache was used lately")
         return gone
 
     def _by_age(self, kind: str) -> list[tuple[float, Path]]:
-        """When each entry was used last, and where it is; what was not used for longest first."""
-        folder = self.root / kind
+        """When each entry was used last, and where it is; what was not used for longest first. What somebody began to
+        throw away goes now."""
+        for path in self.root.glob(f"{kind}/{_GONE}*"):
+            shutil.rmtree(path, ignore_errors=True)
         found: list[tuple[float, Path]] = []
-        for path in folder.glob("[!.]*") if folder.exists() else ():
+        for path in self.root.glob(f"{kind}/[!.]*"):
             with suppress(FileNotFoundError):
-                found.append((path.stat().st_mtime, path))
+                if path.is_dir():  # else a note of ours about entries
+                    found.append((path.stat().st_mtime, path))
         return sorted(found)
 
     @contextmanager
@@ -187,8 +192,31 @@ class Store:
         if not self.root.exists():
             return 0
         freed = size_of(self.root)
+        for kind in KINDS:
+            for _, path in self._by_age(kind):
+                with suppress(OSError):
+                    _put_away(path)
         shutil.rmtree(self.root)
         return freed
+
+
+def _put_away(entry: Path) -> Path | None:
+    """Rename an entry to what is none any more; None if it is not there."""
+    gone = entry.with_name(f"{_GONE}{entry.name}.{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        return entry.rename(gone)
+    except FileNotFoundError:
+        return None
+
+
+def _remove(entry: Path) -> None:
+    """Throw an entry away, at once for whoever looks."""
+    try:
+        gone = _put_away(entry)
+    except OSError:  # on a disk so full that nothing can be renamed
+        gone = entry
+    if gone is not None:
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def size_of(folder: Path) -> int:
