@@ -59,9 +59,10 @@ def find(store: Store, name: str) -> tuple[list[dict[str, Any]], str] | None:
     entry = store.path("results", name)
     try:
         run = (entry / "run").read_text()
-    except OSError:
+        events = load_events(entry / "events.jsonl")
+    except (OSError, ValueError):
         return None
-    return load_events(entry / "events.jsonl"), run
+    return (events, run) if events else None  # a power failure may leave a file empty
 
 
 def kept(events: Sequence[Mapping[str, Any]], attempts: int) -> list[Mapping[str, Any]]:

@@ -123,11 +123,12 @@ class Kbuild:
             return None
         family, found = self._family(tree, profile), []
         for path in sorted((self.store.root / "kernels").glob("[!.]*/kernel.json")):  # with a dot: half made
-            if buildfolder.is_from_the_future(path):
-                continue
-            data = json.loads(path.read_text())  # an older version of us may have written it
-            if data.get("family") == family:
-                found.append(seeds.Seed(path.parent.name, data["touched"]))
+            with suppress(OSError, ValueError, KeyError):  # one that is gone, or was cut off, is no seed
+                if buildfolder.is_from_the_future(path):
+                    continue
+                data = json.loads(path.read_text())  # an older version of us may have written it
+                if data.get("family") == family:
+                    found.append(seeds.Seed(path.parent.name, data["touched"]))
         return seeds.choose(found, fingerprints(tree))
 
     def _family(self, tree: Tree, profile: Profile) -> str:

@@ -179,7 +179,7 @@ class Modules:
         """The built drivers of a kernel, the latest first."""
         entries = (self.store.root / "modules").glob("[!.]*/module.json")  # with a dot: half made
         for path in sorted(entries, key=_made, reverse=True):
-            with suppress(FileNotFoundError):
+            with suppress(OSError, ValueError, KeyError):  # one that is gone, or was cut off, is no seed
                 if buildfolder.is_from_the_future(path):
                     continue
                 data = json.loads(path.read_text())  # an older version of us may have written it

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import InfraError
-from harness.host import proc
+from harness.host import notes, proc
 from harness.host.qemu import Qemu
 from harness.host.store import Store, key_of
 from harness.host.vm import escaped
@@ -82,8 +82,8 @@ def measure(qemu: Qemu, store: Store) -> Accelerator:
     """The accelerator for this machine, measured once per boot of it. InfraError: QEMU does not run."""
     no_kvm = _no_kvm()
     note = store.path("prefixes", f"accel-{key_of(boot=_BOOT_ID.read_text(), qemu=qemu.key, no_kvm=no_kvm)}.json")
-    if note.exists():
-        return Accelerator(**json.loads(note.read_text()))
+    if known := notes.read_json(note):
+        return Accelerator(**known)
     if no_kvm:
         chosen = choose(None, None, no_kvm)
     else:
@@ -92,7 +92,7 @@ def measure(qemu: Qemu, store: Store) -> Accelerator:
             raise InfraError(f"a guest in {qemu.argv[0]} does not run", hint="is this QEMU whole?")
         chosen = choose(rate(qemu, Accelerator("kvm", "", None, None), KVM_SECONDS), tcg)
     note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(asdict(chosen)))
+    notes.write(note, json.dumps(asdict(chosen)))
     return chosen
 
 

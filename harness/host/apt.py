@@ -18,7 +18,7 @@ from pathlib import Path
 
 from harness.errors import InfraError
 from harness.formats.debian import Package, newest_first, parse_madison, parse_uris
-from harness.host import apt_config, proc
+from harness.host import apt_config, notes, proc
 from harness.host.apt_config import MIRROR_VARIABLE, redact
 from harness.host.store import Store
 from harness.log import step, warn
@@ -123,14 +123,14 @@ class PrivateApt:
             done = self._run(argv, " ".join(argv), ASK_SECONDS)
             if done.status != 0:
                 raise self._error(f"{argv[0]} {argv[-1]}", done)
-            memo.write_text(json.dumps({**self._answers(memo), name: done.stdout}))
+            notes.write(memo, json.dumps({**self._answers(memo), name: done.stdout}))
         return done.stdout
 
     def _answers(self, memo: Path) -> dict[str, str]:
         if not memo.exists() or memo.stat().st_mtime < self._stamp.stat().st_mtime:
             return {}
-        known: dict[str, str] = json.loads(memo.read_text())
-        return known
+        known: dict[str, str] | None = notes.read_json(memo)
+        return known or {}
 
     def _fetch(self, argv: Sequence[str], pattern: str, what: str) -> list[Path]:
         """Run a download in an empty folder, keep the files that match. After a failure the index is

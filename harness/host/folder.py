@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InfraError, UsageError
-from harness.host import repository, tarball
+from harness.host import notes, repository, tarball
 from harness.host.store import Store, key_of
 
 _PRODUCTS = (".config", "include/config", "include/generated", "arch/*/include/generated")
@@ -55,7 +55,7 @@ def copy(path: Path, store: Store) -> tuple[str, Path]:
                 hint = "is the disk full, or the folder not readable?"
                 raise InfraError(f"cannot copy {path}: {error}", hint=hint) from error
         files = {name: (*stamp, digests[name]) for name, stamp in now.items()}
-        note.write_text(json.dumps({"entry": key, "files": files}))
+        notes.write(note, json.dumps({"entry": key, "files": files}))
     return key, entry
 
 
@@ -127,9 +127,9 @@ def _copy(
 
 def _read(note: Path, store: Store) -> tuple[Path | None, dict[str, Seen]]:
     """What the last copy left; nothing when its entry is gone."""
-    if not note.exists():
+    data = notes.read_json(note)
+    if data is None:
         return None, {}
-    data = json.loads(note.read_text())
     entry = store.path("sources", data["entry"])
     if not entry.exists():
         return None, {}

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import UsageError
 from harness.formats.debian import Package
-from harness.host import debs, proc
+from harness.host import debs, notes, proc
 from harness.host.apt import PrivateApt
 from harness.host.data import data_folder
 from harness.host.store import Store, hash_file, key_of
@@ -134,11 +134,11 @@ def assemble(root: Path, recipe: Recipe, init: Path) -> None:
 def _packages(recipe: Recipe, apt: PrivateApt, store: Store) -> list[Package]:
     """The recipe's packages in the versions that were chosen the first time."""
     note = store.path("images", f"packages-{key_of(suite=recipe.suite, packages=recipe.packages)}.json")
-    if note.exists():
-        return [Package(**item) for item in json.loads(note.read_text())]
+    if known := notes.read_json(note):
+        return [Package(**item) for item in known]
     packages = apt.resolve(recipe.packages, recipe.suite)
     note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps([asdict(package) for package in packages]))
+    notes.write(note, json.dumps([asdict(package) for package in packages]))
     return packages
 
 

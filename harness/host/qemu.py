@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InfraError
-from harness.host import debs, proc
+from harness.host import debs, notes, proc
 from harness.host.apt import PrivateApt
 from harness.host.store import Store, hash_file, key_of
 from harness.log import step
@@ -81,8 +81,7 @@ def _version(argv: tuple[str, ...]) -> str:
 def _private(store: Store) -> Qemu:
     """The one in the store. It stays the same until the store is cleaned: the keys of guests contain it."""
     pointer = store.path("prefixes", _POINTER)
-    if pointer.exists():
-        known = json.loads(pointer.read_text())
+    if known := notes.read_json(pointer):
         root = store.path("prefixes", known["key"])
         if root.exists():
             return Qemu(private_argv(root), known["version"], known["origin"], known["key"])
@@ -104,5 +103,5 @@ def _private(store: Store) -> Qemu:
     root = store.get("prefixes", key, make)
     package = next(p for p in packages if p.name == PACKAGES[0])
     qemu = Qemu(private_argv(root), _version(private_argv(root)), f"Debian package {package.version}", key)
-    pointer.write_text(json.dumps({"key": key, "version": qemu.version, "origin": qemu.origin}))
+    notes.write(pointer, json.dumps({"key": key, "version": qemu.version, "origin": qemu.origin}))
     return qemu

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.formats.debian import version_key
-from harness.host import folder, repository, shipped, tarball
+from harness.host import folder, notes, repository, shipped, tarball
 from harness.host.apt import PrivateApt
 from harness.host.git import one_line
 from harness.host.store import Store, hash_file, key_of
@@ -243,19 +243,22 @@ def _entry(spec: str, origin: str, place: str, store: Store, make: Callable[[Pat
 
     root = store.get("sources", place, checked)
     note = store.path("sources", f"{place}.content")
-    if not note.exists():
+    content = notes.read(note)
+    if not content:
         with step(f"what is in {spec}"):
-            note.write_text(folder.content_of(root))
-    return _source(spec, origin, _first(place, note.read_text(), store), store)
+            content = folder.content_of(root)
+        notes.write(note, content)
+    return _source(spec, origin, _first(place, content, store), store)
 
 
 def _first(entry: str, content: str, store: Store) -> str:
     """The entry that was the first with this content and is still there."""
     note = store.path("sources", f"content-{content}")
     with store.lock("sources", note.name):
-        if note.exists() and store.has("sources", first := note.read_text()):
+        first = notes.read(note)
+        if first and store.has("sources", first):
             return first
-        note.write_text(entry)
+        notes.write(note, entry)
     return entry
 
 

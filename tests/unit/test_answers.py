@@ -62,6 +62,20 @@ def test_what_is_no_answer_is_not_kept(tmp_path: Path, spoiled: list[dict[str, A
     assert answers.find(Store(tmp_path), "k") is None
 
 
+@pytest.mark.parametrize("left", [b"", b'{"event": "su', None])
+def test_answers_that_a_power_failure_took_are_asked_again(tmp_path: Path, left: bytes | None) -> None:
+    store = Store(tmp_path)
+    answers.keep(store, "k", events("pass", "fail"), tmp_path / "run")
+    kept = store.path("results", "k") / "events.jsonl"
+    if left is None:
+        kept.unlink()
+    else:
+        kept.write_bytes(left)
+    assert answers.find(store, "k") is None
+    assert answers.keep(store, "k", events("pass", "fail"), tmp_path / "run")
+    assert answers.find(store, "k") is not None
+
+
 def test_repetitions_are_added(tmp_path: Path) -> None:
     store, first = Store(tmp_path), events("pass", "fail")
     answers.keep(store, "k", first, tmp_path / "1")

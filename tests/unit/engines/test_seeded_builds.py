@@ -75,6 +75,16 @@ def test_nothing_starts_from_what_the_future_has_made(bench: Bench) -> None:
     assert bench.seeds() == (None, None)
 
 
+@pytest.mark.parametrize("text", ["\n", '{"recipe": ', json.dumps({"recipe": RECIPE, "family": "f"})])
+def test_a_record_that_was_cut_off_is_nobodys_seed(bench: Bench, text: str) -> None:
+    bench.driver("cut", text)
+    bench.built("cut", text)
+    assert bench.seeds() == (None, None)
+    bench.driver("whole")
+    bench.built("whole")
+    assert bench.seeds() == ("whole", "whole")
+
+
 @pytest.mark.parametrize(("first", "times"), [("", 1), (SKEW, 2)])
 def test_a_driver_is_built_in_full_when_make_cannot_trust_the_clock(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, first: str, times: int
@@ -98,7 +108,7 @@ def test_a_kernel_is_built_in_full_when_make_cannot_trust_the_clock(
     for name, value in (("_release", "7.3.4"), ("_modules", ()), ("_configure", None)):
         monkeypatch.setattr(kbuild._Build, name, lambda *_, value=value: value)
     monkeypatch.setattr(kbuild.Kbuild, "settings", lambda *_: ())
-    monkeypatch.setattr(kbuild.buildfolder, "output", lambda *_: None)
+    monkeypatch.setattr("harness.engines.kbuild.buildfolder.output", lambda *_: None)
     folder = bench.folder / "new"
     folder.mkdir()
     kbuild._Build(bench.engine.kernels, bench.tree, Profile.PLAIN, folder).make()

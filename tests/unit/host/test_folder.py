@@ -77,6 +77,15 @@ def test_a_copy_that_was_deleted_is_made_again(tree: Path, store: Store) -> None
     assert (copy(tree, store)[1] / "lib/b.c").read_text() == "b\n"
 
 
+@pytest.mark.parametrize("left", ["", '{"entry": "'])
+def test_a_note_that_was_cut_off_is_none(tree: Path, store: Store, left: str) -> None:
+    first = copy(tree, store)
+    (note,) = (store.root / "sources").glob("dir-*.json")
+    note.write_text(left)
+    assert copy(tree, store) == first
+    assert note.read_text() != left
+
+
 def test_a_removed_file_is_gone_and_an_added_one_there(tree: Path, store: Store) -> None:
     copy(tree, store)
     (tree / "a.c").unlink()
