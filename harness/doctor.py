@@ -44,18 +44,23 @@ def examine(install: bool, tests: bool, benchmarks: bool = False, review: bool =
         needs.ensure(*purposes, log=store.root / "install.log")
     lacking = needs.missing(*purposes)
     tell("packages", needs.command_line(lacking) if lacking else "all there", bad=bool(lacking))
-    sandbox = Sandbox.detect()
-    tell(
-        "sandbox",
-        f"make runs in {sandbox.kind}" if sandbox.isolated else sandbox.reason,
-        bad=not sandbox.isolated,
-    )
+    _sandbox(tell)
     free = store.free_bytes() / 1e9
     tell("disk", f"{free:.0f} GB free for the cache in {store.root}", bad=free < MIN_FREE_GB)
     _passthrough(Loans(), tell)
     emulator_works = not lacking and _emulator(store, tell)
     tell.end()
     return GOOD if emulator_works and not lacking else MISSING
+
+
+def _sandbox(tell: _Teller) -> None:
+    try:
+        sandbox = Sandbox.detect()
+    except HarnessError as error:  # a machine too busy to tell
+        tell("sandbox", error.message, bad=True)
+        return
+    said = f"make runs in {sandbox.kind}" if sandbox.isolated else sandbox.reason
+    tell("sandbox", said, bad=not sandbox.isolated)
 
 
 def _passthrough(loans: Loans, tell: _Teller) -> None:

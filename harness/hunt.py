@@ -33,6 +33,8 @@ MOST_SECONDS = 600.0
 """What shrinking one finding may take."""
 MOST_TROUBLE = 6
 """So many walks in a row that have no answer end the hunt."""
+MOST_LEADS = 8
+"""So many other new things that one walk's pursuits meet are pursued, too; the rest is written up as it was met."""
 EXIT_NEW, EXIT_TROUBLE = 1, 3
 
 Leads = dict[str, tuple[Script, Answer]]
@@ -122,11 +124,17 @@ class Hunt:
             message = f"{self._trouble} walks in a row had no answer"
             raise InfraError(message, hint="see the logs of the last", log=one.folder)
         leads = {key: (self._walk(seed), one) for key in one.news}
+        left = len(leads) + MOST_LEADS
         while leads:
             key = next(iter(leads))
             script, shown = leads.pop(key)
-            if key not in self._met:
-                self._met.add(key)
+            if key in self._met:
+                continue
+            self._met.add(key)
+            left -= 1
+            if left < 0:
+                self._write(Found(key, script, seed, len(script), 0, 0, 0, False, shown))
+            else:
                 leads = {**self._pursue(seed, key, script, shown), **leads}
 
     def _pursue(self, seed: int, key: str, script: Script, one: Answer) -> Leads:
@@ -160,6 +168,7 @@ class Hunt:
         for console in sorted(found.answer.folder.glob("boot-*/console.log"))[-1:] if found.answer.folder else ():
             (folder / "console.log").write_bytes(console.read_bytes())
         times = f"{found.hits} of {found.tries} times" if found.hits else f"once, and not in {found.tries} more guests"
+        times = times if found.tries else "once, and was not asked again"
         say(f"NEW {found.key} {times}, {len(found.script)} steps: {folder / 'README.md'}", style="red")
 
     def _again(self, script: Path) -> str:

@@ -163,7 +163,8 @@ class Nightly:
         if not self.matrix.confirm:
             return found
         new = news(self.nights.before(run), {test: said for test, (said, _) in found.items()}).worse
-        unsure = report.ids(Change.SUSPECT) if "base" in report.lanes else new
+        once = report.ids(Change.SUSPECT)
+        unsure = once if "base" in report.lanes else new
         doubtful = [test for test in new if test in unsure and test not in BUILT]
         for number, test in enumerate(doubtful[:MOST_ASKED_AGAIN], 1):
             place = report.run.with_name(f"{report.run.name}-again-{number}")
@@ -172,6 +173,8 @@ class Nightly:
                 if test.startswith("stage/"):
                     raise InfraError(f"{test} failed, and does not when it is asked again", transient=True)
                 found[test] = Answer.FLAKY, found[test][1]
+            elif test in once and not any(result.outcome in (Outcome.FAIL, Outcome.LOST) for result in more):
+                found[test] = Answer.ERROR, found[test][1]  # nobody could confirm it
         return found
 
     def came(self, nights: Sequence[Night]) -> Came:

@@ -98,6 +98,7 @@ def readme(found: Found, where: str, command: str) -> str:
         whole = " (in vain: what was left of it did not show it again)"
     if not found.hits:
         rate = f"seen once; {found.tries} fresh guests that did the same script did not show it"
+        rate = rate if found.tries else "seen once, on the way to something else; nobody was asked again"
         whole = ""
     met = f"met by {found.steps} steps of the walk of seed {found.seed}; {found.guests} guests were needed to shrink it"
     steps = "".join(f"    {step.line}\n" for step in found.script) or "    (none: it comes without any)\n"

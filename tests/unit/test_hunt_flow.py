@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from harness import hunt as hunting
 from harness.cli import cli
 from harness.errors import InfraError, UsageError
-from harness.hunt import EXIT_NEW, EXIT_TROUBLE, MOST_TROUBLE, Hunt, Request, read_script
+from harness.hunt import EXIT_NEW, EXIT_TROUBLE, MOST_LEADS, MOST_TROUBLE, Hunt, Request, read_script
 from harness.job import Job
 from harness.model.found import Answer
 from harness.model.result import Outcome, Result
@@ -133,6 +133,20 @@ def test_what_else_is_met_is_kept_when_the_first_is_not_seen_again(hunt: Callabl
     one, _ = hunt(lambda script: next(some, nothing(script)))
     assert one.walks() == EXIT_NEW
     assert [(f.key, f.hits) for f in one.found] == [("OOPS:once", 0), ("OOPS:other", 0)]
+
+
+def test_a_driver_that_falls_apart_does_not_keep_a_hunt_for_ever(
+    hunt: Callable[..., tuple[Hunt, FakeWalks]], tmp_path: Path
+) -> None:
+    """Memory that is used after it was freed shows as something else in every guest."""
+    keys = (f"OOPS:{number}" for number in itertools.count())
+    one, _ = hunt(lambda script: shows(next(keys)))
+    one.request = replace(one.request, walks=1)
+    assert one.walks() == EXIT_NEW
+    asked = [found for found in one.found if found.tries]
+    assert len(asked) == 1 + MOST_LEADS
+    assert len(one.found) > len(asked), "what was met is kept all the same"
+    assert "nobody was asked again" in (tmp_path / f"out/found-{len(one.found)}/README.md").read_text()
 
 
 def test_what_shrinking_loses_is_told_with_the_whole_walk(

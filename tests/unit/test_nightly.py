@@ -148,6 +148,15 @@ def test_a_failure_whose_repetition_the_lab_spoiled_is_asked_again(lab: Lab, tmp
     assert first_line(came) == "since last night: 1 fixed, 1 new flaky (3 of 3 runs)"
 
 
+def test_a_failure_that_nobody_could_ask_again_is_the_labs_trouble(lab: Lab, tmp_path: Path) -> None:
+    lab.says = {("npu4", B): Outcome.FAIL}
+    lab.second = Outcome.ERROR
+    lab.again = [Outcome.ERROR, Outcome.ERROR]
+    came = tonight(lab, tmp_path)
+    assert (lab.asked_again, came.exit_status) == ([B], 3)
+    assert not any(told.news.worse for told in came.runs)
+
+
 @pytest.mark.parametrize(("repeated", "asked"), [(Outcome.ERROR, [B]), (Outcome.FAIL, [])])
 def test_with_a_control_lane_only_what_is_not_confirmed_is_asked_again(
     lab: Lab, tmp_path: Path, repeated: Outcome, asked: list[str]
