@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InfraError
-from harness.host.recorder import Recorder
+from harness.host.recorder import Recorder, cut_back, sizes
 
 
 def test_a_full_disk_is_said_once_and_in_words(tmp_path: Path) -> None:
@@ -22,3 +22,15 @@ def test_a_full_disk_is_said_once_and_in_words(tmp_path: Path) -> None:
         records.close()
     assert records.events == []
     assert full.closed
+
+
+def test_what_was_added_since_can_be_forgotten(tmp_path: Path) -> None:
+    old, new = Recorder(tmp_path / "run.jsonl"), tmp_path / "head" / "results.jsonl"
+    old.add({"event": "begun"})
+    before = sizes(tmp_path)
+    old.add({"event": "lane"})
+    Recorder(new).add({"event": "stage"})
+    cut_back(tmp_path, before)
+    old.close()
+    assert Recorder(tmp_path / "run.jsonl").events == [{"event": "begun"}]
+    assert Recorder(new).events == []
