@@ -14,13 +14,26 @@ from harness.host.ssh import BadHostKey, Connection, connect
 from harness.host.ssh_config import Reach
 from harness.model.health import Act
 
-PROBE_SECONDS = 30.0
+PROBE_SECONDS = 90.0
 RETRY_SECONDS = 2.0
 REBOOT = """\
 if [ "$(id -u)" = 0 ]; then s=; else s="sudo -n"; fi
 (sleep 1; $s systemctl reboot --force --force || $s reboot -f) >/dev/null 2>&1 </dev/null &
 """
 """--force twice asks no service: one of them may be what hangs."""
+
+
+def asked(connection: Connection, name: str) -> Facts:
+    """What a machine says now. InfraError: it does not say what it runs, and nothing follows from that, least of all
+    another boot."""
+    facts = read(connection.run(PROBE, PROBE_SECONDS)[1])
+    if not facts.release or not facts.boot_id:
+        raise InfraError(
+            f"{name} does not say what it runs",
+            hint="it must be a Linux machine with a POSIX shell",
+            transient=True,
+        )
+    return facts
 
 
 class Remote:
@@ -76,21 +89,14 @@ class Remote:
     def _facts(self) -> Facts:
         connection = connect(self.reach, self.lease.guard)
         try:
-            return self._asked(connection)
+            return asked(connection, self.reach.name)
         finally:
             connection.close()
-
-    def _asked(self, connection: Connection) -> Facts:
-        """What nobody said is no other boot. InfraError."""
-        facts = read(connection.run(PROBE, PROBE_SECONDS)[1])
-        if not facts.release or not facts.boot_id:
-            raise InfraError(f"{self.reach.name} does not say what it runs", transient=True)
-        return facts
 
     def _reboot(self) -> None:
         connection = connect(self.reach, self.lease.guard)
         try:
-            self._before = self._asked(connection).boot_id
+            self._before = asked(connection, self.reach.name).boot_id
             connection.run(REBOOT, PROBE_SECONDS)
         finally:
             connection.close()

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats import lab_host
-from harness.formats.machine_facts import PROBE, Facts, read
+from harness.formats.machine_facts import Facts
 from harness.host.data import data_folder
 from harness.host.leases import LeaseLost
+from harness.host.remote import asked
 from harness.host.ssh import BadHostKey, Connection, Guard, connect
 from harness.host.ssh_config import Reach
 from harness.model.lab_host import LabHost
@@ -57,18 +58,10 @@ class Machine:
         return self._connection
 
     def ask(self) -> Facts:
-        """What the machine says now. Errors as of :attr:`connection`; InfraError, too, when it does not say what it
-        runs: nothing follows from that."""
-        facts = read(self.connection.run(PROBE, PROBE_SECONDS)[1])
-        if not facts.release or not facts.boot_id:
-            raise InfraError(
-                f"{self.name} does not say what it runs",
-                hint="it must be a Linux machine with a POSIX shell",
-                transient=True,
-            )
-        self.facts = facts
+        """What the machine says now. Errors as of :attr:`connection` and of :func:`asked`."""
+        self.facts = asked(self.connection, self.name)
         self._silent_since = self.trouble = None
-        return facts
+        return self.facts
 
     def again(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> Facts | None:
         """A fresh connection, and what the machine says now; None when there is none in time. Who lets nobody in may be
