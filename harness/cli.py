@@ -17,9 +17,10 @@ from typing import Any
 import click
 
 from harness import cli_compare, cli_hosts, cli_nightly, cli_prove, cli_review, cli_self
+from harness.cli_out import filling, out_option
 from harness.cli_prove import SRC
 from harness.ending import end_in_order
-from harness.errors import HarnessError, InfraError, UsageError
+from harness.errors import HarnessError, UsageError
 from harness.host.sandbox import let_it_read
 from harness.job import Job, check, read_toml
 from harness.log import printable, say
@@ -110,9 +111,7 @@ def cli() -> None:
     type=click.Path(path_type=Path),
     help="a jobs/*.toml; options replace its keys",
 )
-@click.option(
-    "--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="run folder  [runs/<time>]"
-)
+@out_option("run folder  [runs/<time>]")
 @_JSON
 def run(job_file: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
     """Build, boot and test the kernel with and without SERIES, and say what got worse."""
@@ -121,11 +120,8 @@ def run(job_file: Path | None, out: Path | None, as_json: bool, **options: Any) 
 
     job = _job(job_file, options)
     folder = out or Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    try:
+    with filling(folder):
         report = Run(job, folder, Store()).execute()
-    except BrokenPipeError as error:
-        # click takes it for a closed terminal and exits with 1, which here would blame the patch.
-        raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
     _write(report)
     click.echo(_rendered(report, "json" if as_json else "text"), nl=False)
     click.echo(f"{folder}: {report.verdict}", err=as_json)
@@ -269,12 +265,7 @@ def clean(as_json: bool) -> None:
 @click.option("--plain-only", is_flag=True, help="without the debug kernel")
 @click.option("--per-patch", is_flag=True, help="test every commit, and name the culprit")
 @click.option("-k", "select", metavar="EXPR", default="", help="only tests that match, as in pytest")
-@click.option(
-    "--out",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="folder of the runs  [~/.local/state/xdna-harness/presubmit-<time>]",
-)
+@out_option("folder of the runs  [~/.local/state/xdna-harness/presubmit-<time>]")
 @_JSON
 def presubmit(commits: str, count: int | None, out: Path | None, as_json: bool, **options: Any) -> None:
     """In a kernel tree: what do my commits and uncommitted changes make worse? The quick suite, on the plain kernel
@@ -292,7 +283,7 @@ def presubmit(commits: str, count: int | None, out: Path | None, as_json: bool, 
     todo = prepare(tree, tree.span(commits, count), Request(folder, **options), store)
     click.echo(f"the runs are in {folder}", err=as_json)
     judgements, told = [], []
-    try:
+    with filling(folder):
         for report in steps(todo, folder, lambda job, where: Run(job, where, store).execute()):
             _write(report)
             if as_json:
@@ -300,8 +291,6 @@ def presubmit(commits: str, count: int | None, out: Path | None, as_json: bool, 
             else:
                 click.echo(printable("\n".join(summary(report))))
             judgements.append(report.judgement)
-    except BrokenPipeError as error:
-        raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
     if as_json:
         click.echo(json.dumps(told, indent=1))
     sys.exit(EXIT_CODES[overall(judgements)])

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli_out import filling, out_option
 from harness.cli_prove import SRC
-from harness.errors import InfraError
 from harness.model.variant import AddressMode
 
 if TYPE_CHECKING:
@@ -34,12 +34,7 @@ if TYPE_CHECKING:
 @click.option("-k", "select", metavar="EXPR", help="only tests that match, as in pytest")
 @click.option("--quick", is_flag=True, default=None, help="only the tests of the quick set")
 @click.option("--times", type=click.IntRange(1, 20), default=2, show_default=True, help="so often is each asked")
-@click.option(
-    "--out",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="folder of the runs  [runs/compare-<time>]",
-)
+@out_option("folder of the runs  [runs/compare-<time>]")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
 def compare_npu(
     first: str, second: str, kernel: str, times: int, out: Path | None, as_json: bool, **options: Any
@@ -70,10 +65,8 @@ def compare_npu(
     def run(job: Job, where: Path) -> None:
         write(Run(job, where, store).execute())
 
-    try:
+    with filling(folder):
         found = compared(ask(both, times, folder, run), (first, second), unlike(both))
-    except BrokenPipeError as error:
-        raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
     render = comparison.data if as_json else comparison.text
     click.echo(render(found), nl=False)
     sys.exit(found.status)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.errors import InfraError, UsageError
+from harness.cli_out import Folder, filling, out_option
+from harness.errors import UsageError
 from harness.log import printable, say
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
 @click.option("--with-before", is_flag=True, help="also ask, before it, what ran before it in its guest")
 @click.option("--shell", "wants_shell", is_flag=True, help="a shell in the guest in which it failed")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
-@click.option(
-    "--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="folder  [runs/repro-<time>]"
-)
+@out_option("folder  [runs/repro-<time>]")
 def repro(run_folder: Path, test: str, lane: str, as_json: bool, out: Path | None, **how: Any) -> None:
     """Ask TEST of RUN again: same kernel, driver, NPU and start of the guest, that test only. TEST is its id or an
     unambiguous part of that.
@@ -51,12 +50,10 @@ def repro(run_folder: Path, test: str, lane: str, as_json: bool, out: Path | Non
     times = how["times"] or (100 if how["until_fail"] else 1)
     seconds = 60 * (how["minutes"] or float("inf"))
     answers = []
-    try:
+    with filling(folder):
         for answer in asking.answers(times, seconds, how["until_fail"]):
             answers.append(answer)
             say(line(answer, len(answers), times))
-    except BrokenPipeError as error:
-        raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
     about = {"run": str(run_folder), "test": question.test, "lane": lane, "same": asking.same, "out": str(folder)}
     if as_json:
         click.echo(json.dumps(data(answers, {**about, "known": list(question.known)}), indent=1))
@@ -68,7 +65,7 @@ def repro(run_folder: Path, test: str, lane: str, as_json: bool, out: Path | Non
 _STATE = click.option(
     "--state",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=Folder(),
     help="folder of the history and the runs  [~/.local/state/xdna-harness/nightly]",
 )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from harness.errors import InfraError
+from harness.cli_out import filling, out_option
 from harness.job import Job, check, read_toml
 from harness.log import printable, say
 from harness.model.kernel import Profile
@@ -35,12 +36,7 @@ SRC = "debian:VERSION, debian-bin:VERSION (as shipped), git:URL-or-path#REF, dir
     "--against-itself", metavar="N", type=click.IntRange(1), help="no bugs: N runs of the driver against itself"
 )
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
-@click.option(
-    "--out",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="folder of the proof  [runs/prove-<time>]",
-)
+@out_option("folder of the proof  [runs/prove-<time>]")
 def prove(
     job_file: Path | None,
     planted: Path | None,
@@ -64,10 +60,8 @@ def prove(
     names = [name for names in only for name in names.split(",") if name]
     bugs = chosen(planted_bugs(planted or data_folder("patches") / "planted"), names)
     folder = out or Path("runs") / f"prove-{datetime.now():%Y-%m-%d-%H%M%S}"
-    try:
+    with filling(folder):
         found = Prove(job, bugs, folder, Store(), whole=planted is None and not names).execute()
-    except BrokenPipeError as error:
-        raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
     (folder / "score.json").write_text(reporter.data(found))
     click.echo(reporter.data(found) if as_json else reporter.text(found), nl=False)
     say(f"{folder}: {found}")
@@ -81,10 +75,8 @@ def _false_alarms(job: Job, times: int, out: Path | None, as_json: bool) -> int:
     from harness.run import Run
 
     folder, store = out or Path("runs") / f"itself-{datetime.now():%Y-%m-%d-%H%M%S}", Store()
-    try:
+    with filling(folder):
         found = against_itself(job, times, folder, store, lambda asked, where: Run(asked, where, store).execute())
-    except BrokenPipeError as error:
-        raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
     told = {"runs": found.runs, "bad": found.bad, "unknown": found.unknown}
     click.echo(json.dumps(told) if as_json else f"false alarms: {found}")
     return 1 if found.bad else 3 if found.unknown else 0
@@ -102,9 +94,7 @@ def _false_alarms(job: Job, times: int, out: Path | None, as_json: bool) -> int:
 @click.option("--profile", default="plain", show_default=True)
 @click.option("--edit", "edits", metavar="NAME|FILE", multiple=True, help="a change by pattern on the driver")
 @click.option("--workers", type=int, default=0, help="guests at a time  [as cores and memory allow]")
-@click.option(
-    "--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="folder  [runs/hunt-<time>]"
-)
+@out_option("folder  [runs/hunt-<time>]")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
 def hunt(script: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
     """Walk at random over calls, allocations that fail and firmware that misbehaves, one walk a guest. What nobody
@@ -120,10 +110,8 @@ def hunt(script: Path | None, out: Path | None, as_json: bool, **options: Any) -
     job = check(options, Job, "command line")
     folder = out or Path("runs") / datetime.now().strftime("hunt-%Y-%m-%d-%H%M%S")
     hunting = Hunt(Request(job, folder, **walk), Store())
-    try:
+    with filling(folder), closing(hunting):
         status = hunting.walks() if given is None else hunting.repeat(given)
-    finally:
-        hunting.close()
     if as_json:
         click.echo(json.dumps({**hunting.data(), "out": str(folder)}, indent=1))
     else:

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
+from harness.cli_out import filling, out_option
 from harness.cli_prove import SRC
-from harness.errors import InfraError
 from harness.job import Job, check, read_toml
 from harness.model.judge import EXIT_CODES
 from harness.model.kernel import Profile
@@ -33,7 +33,7 @@ from harness.model.variant import AddressMode
 @click.option("--workers", type=click.IntRange(0, 64), help="guests at a time  [as cores and memory allow]")
 @click.option("--job", "job_file", metavar="FILE", type=click.Path(path_type=Path), help="a jobs/*.toml")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of text")
-@click.option("--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="[runs/review-<time>]")
+@out_option("[runs/review-<time>]")
 def review(previous: str, job_file: Path | None, as_json: bool, out: Path | None, **options: Any) -> None:
     """Everything about SERIES for a person who reviews it: each patch built and tested, what static checks newly
     complain about, what has changed since the previous revision, and where the series stands. Exit status as of run:
@@ -49,10 +49,8 @@ def review(previous: str, job_file: Path | None, as_json: bool, out: Path | None
         raise click.UsageError(f"which series, for which kernel? give SERIES --kernel SRC ({SRC}), or --job FILE")
     job = read_toml(job_file, Job, **options) if job_file is not None else check(given, Job, "command line")
     folder = out or Path("runs") / f"review-{datetime.now():%Y-%m-%d-%H%M%S}"
-    try:
+    with filling(folder):
         found = Reviewer(Request(job, previous), folder, Store()).review()
-    except BrokenPipeError as error:
-        raise InfraError("a process of the lab went away", hint=f"what happened so far is in {folder}") from error
     write(found.report)
     (folder / "report.html").write_text(page.render(found.report, sections(found)))
     (folder / "review.json").write_text(reporter.as_json(found))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness.checks import static
 from harness.engines.seed import is_trusted
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, InfraError, PatchError, UsageError
 from harness.formats.remarks import given, remarks
 from harness.host.bench import Bench
 from harness.host.fetch import fetch
@@ -24,10 +24,9 @@ from harness.host.range_diff import DoesNotApply, range_diff
 from harness.host.revisions import Discussion, Found, discussion, previous
 from harness.host.store import Store
 from harness.job import Job, command
-from harness.log import say, step
+from harness.log import say, step, warn
 from harness.model.complaint import Answer, CheckReport, attribute
 from harness.model.judge import LaneResults
-from harness.model.report import Report
 from harness.model.review import Review
 from harness.model.revision import Previous, carried, changed, not_compared
 from harness.model.series import Series
@@ -60,13 +59,15 @@ class Reviewer:
         self.run = Run(self.job, out, store)
 
     def review(self) -> Review:
-        """Do everything. Raises what a run raises; what else goes wrong is part of the review."""
+        """Do everything. Raises what a run raises, and UsageError for a previous revision that was named and is not
+        there; what else goes wrong is part of the review."""
+        named = self._named()
         report = self.run.execute()
         series, todo = self.run.series, self.run.todo
         if series is None or todo is None:
             raise UsageError("the series is not at hand, only its name", hint="give it as an mbox")
         checks = self._checks(series)
-        revision, why = self._previous(series, report)
+        revision, why = self._previous(series, named)
         return Review(
             report=report,
             patches=tuple(patch.subject for patch in series.patches),
@@ -76,6 +77,17 @@ class Reviewer:
             no_previous=why,
             command=self._command(),
         )
+
+    def _named(self) -> Series | None:
+        """The previous revision that was named: a slip of the keyboard is told before the run, not hours later. What
+        else is wrong with it is part of the review; a list that does not answer now is asked again for that."""
+        if not self.request.previous:
+            return None
+        try:
+            return fetch(self.request.previous)
+        except (InfraError, PatchError) as error:
+            warn(f"{self.request.previous}: {' '.join(error.lines())}; it is read again after the run")
+            return None
 
     def _command(self) -> tuple[str, ...]:
         words = command(self.request.job)
@@ -119,15 +131,15 @@ class Reviewer:
             found.append(Bench(sandbox, self.store, tree, scripts, kernel, files, mail, trusted))
         return found
 
-    def _previous(self, series: Series, report: Report) -> tuple[Previous | None, str]:
-        """The revision before, or why there is none."""
+    def _previous(self, series: Series, old: Series | None) -> tuple[Previous | None, str]:
+        """The revision before (``old`` if that is at hand), or why there is none."""
         named = self.request.previous
         try:
             found = Found(named, "named") if named else previous(series, self.out / "previous.mbox")
             if not found.spec:
                 return None, found.how
             with step(f"previous revision: {found.spec}"):
-                return self._compared(found, fetch(found.spec), series), ""
+                return self._compared(found, old or fetch(found.spec), series), ""
         except HarnessError as error:  # after hours of a run, which must not be lost for it
             return None, ": ".join(filter(None, (named, " ".join(error.lines()))))
 

@@ -59,6 +59,7 @@ FLOORS = {
     "cli_prove": 5,
     "cli_nightly": 5,
     "cli_self": 5,
+    "cli_out": 5,
     "cli_hosts": 5,
     "cli_compare": 5,
     "compare": 4,
