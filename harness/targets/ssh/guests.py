@@ -70,11 +70,12 @@ class SshLab:
     def left(self, session: SshSession, late: Late = nobody) -> None:
         """What the next session must know of this one, which has ended; what its kernel did then, ``late`` is told."""
         if session.late is not None:
-            late(session.last, session.late, True)
-        if session.was_lost or session.complained:
+            late(session.heard.last, session.late, True)
+        if session.was_lost or session.heard.complained:
             self.spoiled = session.facts.boot_id
-        if session.quiet_since is not None and not session.was_lost:
-            self.aftermath.begin(session.facts, session.quiet_since, session.folder, partial(late, session.last))
+        if session.heard.quiet_since is not None and not session.was_lost:
+            tell = partial(late, session.heard.last)
+            self.aftermath.begin(session.facts, session.heard.quiet_since, session.folder, tell)
         if self.boots is not None:
             self.boots.cycled = False
             self.boots.unread = "" if session.loaded else self.boots.unread

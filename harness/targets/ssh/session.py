@@ -8,7 +8,6 @@ one's.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,8 +17,6 @@ from typing import Any
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats.machine_facts import Facts
 from harness.formats.pstore import since
-from harness.formats.records import KERNEL_LOG
-from harness.formats.splat import find_splats
 from harness.host.agent import Agent, AgentRefused, Event
 from harness.host.payload import Payload
 from harness.host.port import Port, PortClosed, Stream
@@ -29,6 +26,7 @@ from harness.log import say
 from harness.model.session import Lost, SessionLost, SuiteRequest
 from harness.targets.ssh.aftermath import headline
 from harness.targets.ssh.evidence import Evidence
+from harness.targets.ssh.heard import LOG_LINES, Heard
 from harness.targets.ssh.home import CLEAN_SECONDS, Home
 from harness.targets.ssh.machine import Machine
 
@@ -36,7 +34,6 @@ HELLO_SECONDS = 60.0
 UNLOAD_SECONDS = 60.0
 PING_SECONDS = 15.0
 """How long a connection may be silent before it has to show that it carries anything."""
-LOG_LINES = 160
 GENERATION = (
     "from pathlib import Path; from harness.guest.variant import generation; "
     "print(generation(Path('/sys/class/accel/accel0/device')))"
@@ -68,22 +65,12 @@ class SshSession:
         self.build_id = ""
         self.was_lost = False
         self.loaded = False  # then the kernel's log has a driver of ours in it
-        self.complained = False
-        """Whether it had a splat in it before the first test."""
         self.late: Lost | None = None
         """What became of its kernel when its suite had ended."""
-        self.last: dict[str, Any] = {}
-        """The test that ran last: boot, attempt, id."""
-        self.quiet_since: float | None = None
-        """Until when the kernel's words are told, in seconds since the boot; None: the suite has not ended."""
-        self._spoke = 0.0
-        self._whole_log = whole_log
+        self.heard = Heard(whole_log)
         self._ended = False
-        self._heard = time.monotonic()
+        self._told = time.monotonic()
         self._anew: Facts | None = None
-        self._since = 0.0
-        """When the test began that runs, in seconds since the boot."""
-        self._messages: deque[str] = deque(maxlen=LOG_LINES)
         self.home = Home(machine, payload.whole())
         try:
             self.home.start_agent(whole_log)
@@ -103,7 +90,7 @@ class SshSession:
                 self._anew = facts
                 raise PortClosed(f"{self.machine.name} has booted anew")
             with suppress(InfraError):
-                self._heard = time.monotonic()
+                self._told = time.monotonic()
                 return self.home.dial(facts.root or "")
             if time.monotonic() > deadline:
                 raise PortClosed(f"{self.machine.name} takes no command")
@@ -179,9 +166,9 @@ class SshSession:
     def alive(self) -> bool:
         """Asked while the agent is silent. A connection that was cut without a word is closed here, and taken up again
         by who reads from it."""
-        if not self._ended and time.monotonic() - self._heard > PING_SECONDS:
+        if not self._ended and time.monotonic() - self._told > PING_SECONDS:
             self.machine.answers()
-            self._heard = time.monotonic()
+            self._told = time.monotonic()
         return not self._ended
 
     def mark(self) -> None:
@@ -198,7 +185,7 @@ class SshSession:
             return SessionLost(Lost(True, f"{waited}; {why}: nobody knows what its kernel did", self.console()))
         if facts.boot_id != self.facts.boot_id:
             self.home.path = ""
-            left = since(self.evidence.collect(self.folder), self._since)
+            left = since(self.evidence.collect(self.folder), self.heard.since)
             console = self.evidence.said() or left or self.console()
             tail = "\n".join((left or console).splitlines()[-LOG_LINES:])
             return SessionLost(Lost(False, f"{waited}; {name} has booted anew since\n{tail}", console))
@@ -214,7 +201,8 @@ class SshSession:
     def _dmesg(self) -> str:
         """The kernel's last messages, as far as it can be asked."""
         if said := self.home.root("dmesg").splitlines():
-            self._messages = deque(said, maxlen=LOG_LINES)
+            self.heard.messages.clear()
+            self.heard.messages.extend(said)
         return self.console()
 
     def end(self) -> None:
@@ -237,7 +225,7 @@ class SshSession:
             if not self._ended and self.home.path:
                 self.agent.command("poweroff", CLEAN_SECONDS)
         except SessionLost as gone:
-            if not known and not gone.lost.ours and self.quiet_since is not None:
+            if not known and not gone.lost.ours and self.heard.quiet_since is not None:
                 first, _, rest = gone.lost.evidence.partition("\n")
                 self.machine.note(f"{first}: {headline(rest)}")
                 self.late = gone.lost
@@ -253,30 +241,17 @@ class SshSession:
 
     def suite(self, request: SuiteRequest) -> Iterator[Event]:
         """Run tests; yields every event. A suite that an oops killed is lost, not an error."""
-        self.last = {"boot": request.boot, "attempt": request.attempt, "id": KERNEL_LOG}
+        self.heard.begin(request)
         try:
             for event in self.agent.suite(request):
-                self._heard = time.monotonic()
-                self._hear(event)
+                self._told = time.monotonic()
+                self.heard.hear(event)
                 yield event
         except InfraError as error:
             lost = self.lost(error.message)
             if not lost.lost.ours:
                 raise lost from error
             raise
-
-    def _hear(self, event: Event) -> None:
-        """Remember where its suite is, and when the kernel spoke last."""
-        if event.get("event") == "suite-start" and self._whole_log:
-            self.complained = bool(find_splats(event.get("kmsg") or ()))
-        elif event.get("event") == "test-start":
-            self.last["id"] = str(event["id"])
-            self._since = float(event.get("uptime") or 0.0)
-        for record in event.get("kmsg") or ():
-            with suppress(KeyError, TypeError, ValueError):
-                self._spoke = max(self._spoke, float(record["time"]))
-        if event.get("event") == "suite-end":
-            self.quiet_since = self._spoke or float(event.get("uptime") or 0.0)
 
     def settle(self, seconds: float) -> bool:
         return False
@@ -290,15 +265,12 @@ class SshSession:
         return {}
 
     def faults(self, event: Event) -> list[Mapping[str, Any]]:
-        """None are known here; keeps the kernel's messages for the day when it cannot be asked."""
-        for record in event.get("kmsg") or ():
-            with suppress(KeyError, TypeError, ValueError):
-                self._messages.append(f"[{float(record['time']):12.6f}] {record['text']}")
+        """None are known here."""
         return []
 
     def console(self) -> str:
         """The console since its mark, or without one the kernel's messages of the last contact."""
-        return self.evidence.said() or "\n".join(self._messages)
+        return self.evidence.said() or "\n".join(self.heard.messages)
 
     def capabilities(self) -> frozenset[str]:
         return frozenset({"root"})

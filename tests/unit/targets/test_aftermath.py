@@ -15,7 +15,7 @@ from harness.targets.ssh.aftermath import Aftermath
 from harness.targets.ssh.evidence import Evidence
 from harness.targets.ssh.guests import SshLab
 from harness.targets.ssh.machine import Machine
-from harness.targets.ssh.session import SshSession
+from tests.unit.targets.played import ended
 
 FACTS = Facts("7.3.4-xdna-0a", "1", oopsed=False, root="", python=(3, 13), pytest=True)
 AGAIN = replace(FACTS, release="6.12.1-amd64", boot_id="2")
@@ -102,20 +102,11 @@ def test_one_that_left_nothing_is_told_all_the_same(tmp_path: Path) -> None:
     assert "it left no word" in machine.notes[0]
 
 
-def lab_of(machine: Played, folder: Path, **session: Any) -> SshLab:
+def lab_of(machine: Played, folder: Path, quiet_since: float | None = 11.0, **session: Any) -> SshLab:
     real = cast(Machine, machine)
     lab = SshLab(real, Evidence(real), None)
     lab.upkeep = cast(Any, SimpleNamespace(first=lambda: None, last=lambda: None))
-    ended = {
-        "facts": FACTS,
-        "was_lost": False,
-        "complained": False,
-        "loaded": True,
-        "quiet_since": 11.0,
-        "late": None,
-        "last": {},
-    }
-    lab.left(cast(SshSession, SimpleNamespace(folder=folder, **{**ended, **session})))
+    lab.left(ended(FACTS, folder, quiet_since, **session))
     return lab
 
 
@@ -134,9 +125,9 @@ def test_the_next_session_and_the_end_of_the_run_look(tmp_path: Path) -> None:
 
 
 def test_what_a_test_has_answered_for_is_not_told_again(tmp_path: Path) -> None:
-    for ended in ({"was_lost": True}, {"quiet_since": None}):
+    for how in ({"was_lost": True}, {"quiet_since": None}):
         machine = Played(LOG + LATE)
-        lab_of(machine, tmp_path, **ended).close()
+        lab_of(machine, tmp_path, **how).close()
         assert machine.notes == []
 
 

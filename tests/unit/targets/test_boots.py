@@ -24,6 +24,7 @@ from harness.targets.ssh.guests import SshLab
 from harness.targets.ssh.kernels import There
 from harness.targets.ssh.machine import Machine
 from harness.targets.ssh.session import SshSession
+from tests.unit.targets.played import ended
 
 OWN, OURS = "6.12.1-amd64", "7.3.4-xdna-0a"
 HOST = LabHost(
@@ -231,23 +232,15 @@ def test_the_first_session_with_a_driver_tells_what_the_kernel_said_as_it_came_u
     assert not lab.unread(machine.ask()), "the machine's own kernel"
     found = lab.ready(payload, tmp_path)
     assert lab.unread(found)
-    ended: dict[str, object] = {
-        "was_lost": False,
-        "complained": False,
-        "loaded": False,
-        "quiet_since": None,
-        "late": None,
-        "last": {},
-    }
-    session = SimpleNamespace(facts=found, **ended)
-    lab.left(cast(SshSession, session))
+    session = ended(found, tmp_path, None, loaded=False)
+    lab.left(session)
     assert lab.unread(found), "nobody got as far as a test"
     session.loaded = True
-    lab.left(cast(SshSession, session))
+    lab.left(session)
     assert not lab.unread(lab.ready(payload, tmp_path)), "now an earlier driver is in the log"
     assert lab.spoiled == ""
-    session.complained = True
-    lab.left(cast(SshSession, session))
+    session.heard.complained = True
+    lab.left(session)
     machine.then = [facts(OWN, "3"), facts(OURS, "4")]
     assert lab.unread(lab.ready(payload, tmp_path)), "each answer has a boot of its own"
 

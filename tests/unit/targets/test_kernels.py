@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -15,21 +14,10 @@ from harness.formats.lab_host import read
 from harness.targets.ssh import kernels
 from harness.targets.ssh.kernels import INITRAMFS, There
 from harness.targets.ssh.machine import Machine
+from tests.unit.targets.played import Shell
 
 SAID = (Path(__file__).parents[2] / "data/lab-host.json").read_text()
 RELEASE = "7.3.4-xdna-0a"
-
-
-class Shell:
-    """A machine that is this one."""
-
-    name = "box"
-
-    def do(self, what: str, script: str, seconds: float = 60.0, stdin: bytes = b"") -> str:
-        done = subprocess.run(["sh", "-c", script], input=stdin, capture_output=True, check=False, timeout=seconds)
-        if done.returncode != 0:
-            raise InfraError(f"{what}: {done.stderr.decode()}")
-        return done.stdout.decode()
 
 
 @pytest.mark.parametrize("tool", INITRAMFS)

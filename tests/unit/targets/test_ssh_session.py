@@ -110,7 +110,7 @@ def test_a_kernel_that_complained_while_it_booted_for_us_answers_for_one_session
     machine = Played({"event": "suite-start", "tests": [], "kmsg": [said(1.0, WARNING)]})
     session = session_on(machine, tmp_path, whole)
     suite(session)
-    assert session.complained is whole
+    assert session.heard.complained is whole
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,10 @@ def test_it_knows_until_when_the_kernels_words_are_told(tmp_path: Path) -> None:
     start = {"event": "suite-start", "tests": [], "kmsg": [said(9.0, "ready"), {"seq": 2}]}
     session = session_on(Played(start, {"event": "suite-end", "status": 0, "uptime": 12.0, "kmsg": []}), tmp_path)
     suite(session)
-    assert session.quiet_since == 9.0
+    assert session.heard.quiet_since == 9.0
     session = session_on(Played({"event": "suite-end", "status": 0, "uptime": 12.0}), tmp_path)
     suite(session)
-    assert session.quiet_since == 12.0
+    assert session.heard.quiet_since == 12.0
 
 
 def test_a_machine_that_goes_down_with_the_session_is_told(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,21 +18,10 @@ from harness.model.boot_way import BootWay
 from harness.targets.ssh import ways
 from harness.targets.ssh.kernels import There
 from harness.targets.ssh.machine import Machine
+from tests.unit.targets.played import Shell
 
 OURS = "7.3.4-xdna-0a"
 SAID = (Path(__file__).parents[2] / "data/lab-host.json").read_text()
-
-
-class Shell:
-    """A machine that is this one."""
-
-    name = "box"
-
-    def do(self, what: str, script: str, seconds: float = 60.0, stdin: bytes = b"") -> str:
-        done = subprocess.run(["sh", "-c", script], input=stdin, capture_output=True, check=False, timeout=seconds)
-        if done.returncode != 0:
-            raise InfraError(f"{what}: {done.stderr.decode()}")
-        return done.stdout.decode()
 
 
 def test_where_the_partition_is_boot_our_kernels_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
