@@ -239,9 +239,12 @@ class Run:
         if not cells:
             return set()
         seconds = answers.timings(self.store, self.job.profile)
-        return run_cells(
+        broken = run_cells(
             cells, lambda cell: self.lanes[cell.lane].run(cell), self.stop, self.job.workers, self.job.profile, seconds
         )
+        if self.machine is not None:
+            self.machine.look()
+        return broken
 
     def stop(self) -> None:
         """End every guest."""

@@ -44,6 +44,11 @@ NO_SYNC = Edit(
     r"int amdxdna_drm_sync_bo_ioctl\([^{]*?\)\n\{\n",
     r"\g<0>\tif (1)\n\t\treturn -EIO;\n",
 )
+LAST_WORDS = Edit(
+    "drivers/accel/amdxdna/amdxdna_pci_drv.c",
+    r"static void amdxdna_remove\([^{]*?\)\n\{\n",
+    r'\g<0>\tWARN(1, "planted: gone");\n',
+)
 
 pytestmark = [pytest.mark.kernel, pytest.mark.qemu]
 
@@ -161,6 +166,17 @@ def test_each_lane_gets_its_own_driver(harness: Harness, machine: LabMachine, pl
         lane: [r["evidence"] for r in ran.records(lane) if r.get("id") == "stage/probe"] for lane in ("base", "head")
     }
     assert probed["base"] != probed["head"]
+
+
+def test_what_a_driver_complains_of_as_it_goes_is_its_own(harness: Harness, machine: LabMachine, plant: Plant) -> None:
+    """The machine lives on, and the other lane's driver comes next."""
+    words = (*TARGET, "-k", "e01_", "--workers", "1")
+    ran = harness("run", plant("last words", LAST_WORDS), "--kernel", KERNEL, *words, env=machine.env())
+    assert ran.status == 1, ran
+    assert [re.sub(r".*::", "", test)[:8] for test in ran.report["regressed"]] == ["test_e01"], ran
+    assert "planted: gone" in ran.stdout
+    assert set(outcomes(ran, "base").values()) == {"PASS"}
+    assert not [r for r in ran.report["lanes"]["base"]["results"] if r["findings"]], ran
 
 
 def test_the_machine_answers_as_an_emulated_guest_does(harness: Harness, machine: LabMachine, tmp_path: Path) -> None:

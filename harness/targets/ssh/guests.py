@@ -36,6 +36,11 @@ class SshLab:
         self.spoiled = ""
         """The boot in which a session was lost, or whose kernel complained as it came up: it is not asked again."""
 
+    @property
+    def leaves(self) -> bool:
+        """Whether the machine stays as the last session had it."""
+        return self.boots is not None and self.boots.rules.leave
+
     def ready(self, payload: Payload, folder: Path) -> Facts:
         """The machine in the payload's kernel. UsageError: host key or login; InfraError: the machine is not there, or
         not fit; SessionLost: the kernel does not come up."""
@@ -80,9 +85,18 @@ class SshLab:
             self.boots.cycled = False
             self.boots.unread = "" if session.loaded else self.boots.unread
 
+    def look(self) -> None:
+        """What the kernel did behind the last test so far, for who decides now what is asked again. A machine that does
+        not answer is the next session's trouble."""
+        if self.aftermath.waits and not self.machine.ended:
+            with suppress(HarnessError):
+                facts = self.machine.ask() if self.boots is None else self.boots.wake()
+                if self._look(facts):
+                    self.spoiled = facts.boot_id
+
     def close(self) -> None:
         """The run is over."""
-        if self.boots is not None and not self.boots.rules.leave:
+        if self.boots is not None and not self.leaves:
             self._home(self.boots)
         with suppress(HarnessError):
             if self.aftermath.waits:
@@ -147,7 +161,7 @@ class SshGuests:
             yield session
         finally:
             self._live.remove(session)
-            session.close()
+            session.close(keep_driver=lab.leaves)
             lab.left(session, self.late)
 
     def end(self) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A machine behind ssh with our agent in it. The agent outlives our connections: one that breaks is taken up again.
 
-Every session loads the driver afresh: the machine lives on, and what an earlier lane's driver left must not be the next
-one's.
+Every session loads the driver afresh, and unloads it: the machine lives on, and what an earlier lane's driver left, or
+complains of when it goes, must not be the next one's.
 """
 
 from __future__ import annotations
@@ -209,20 +209,24 @@ class SshSession:
         self._ended = True
         self.machine.hang_up()
 
-    def close(self) -> None:
-        """End the agent and leave nothing of ours but the driver."""
+    def close(self, keep_driver: bool = False) -> None:
+        """End the agent and leave nothing of ours. ``keep_driver``: but the driver."""
         with suppress(HarnessError):
-            self._poweroff()
+            self._poweroff(keep_driver)
         if self.home.path:
             with suppress(HarnessError):
                 self.home.fetch_log(self.folder)
             self.home.remove()
 
-    def _poweroff(self) -> None:
-        """What is lost only now interrupts no test any more, but its evidence is collected: it must be said here."""
+    def _poweroff(self, keep_driver: bool) -> None:
+        """What is lost only now interrupts no test any more, but its evidence is collected: it must be said here. The
+        driver goes while it is this session's: what the kernel says of that would be the next one's. One that is in use
+        stays."""
         known = self.was_lost
         try:
             if not self._ended and self.home.path:
+                if self.heard.quiet_since is not None and not (known or keep_driver):
+                    self.agent.run(["rmmod", _module(self.payload.module.files[-1].name)], UNLOAD_SECONDS)
                 self.agent.command("poweroff", CLEAN_SECONDS)
         except SessionLost as gone:
             if not known and not gone.lost.ours and self.heard.quiet_since is not None:

@@ -7,12 +7,15 @@ import re
 import shlex
 import time
 
+from harness.drm.device import DRIVER
 from harness.errors import InfraError
 from harness.model.lab_host import LabHost
 from harness.model.upkeep import jumped, skew
 from harness.targets.ssh import ways
 from harness.targets.ssh.machine import Machine
 
+DRIVER_SECONDS = 60.0
+OWN_DRIVER = f"modprobe -nq {DRIVER} || exit 0; modprobe {DRIVER} 2>&1"
 _HOME = re.compile(r"/tmp/xdna-[A-Za-z0-9]{8}")
 """What a machine says is not believed: it becomes a command of root's."""
 
@@ -24,6 +27,8 @@ class Upkeep:
         self.machine = machine
         self._before: LabHost | None = None
         self._ahead = 0.0
+        self._driver_in = ""
+        """The boot in which a driver was loaded before us."""
 
     def first(self) -> None:
         """Before the run's first session. InfraError: somebody else uses the NPU."""
@@ -38,6 +43,8 @@ class Upkeep:
         if off := skew(ahead, 0.0):
             self.machine.note(f"{name}: its clock is {abs(off):.0f} s {'ahead' if off > 0 else 'behind'} of ours")
         self._before, self._ahead = host, ahead
+        if self.machine.root(f"test -e /sys/module/{DRIVER}", DRIVER_SECONDS)[0] == 0:
+            self._driver_in = self.machine.ask().boot_id
         self._sweep(host)
 
     def last(self) -> None:
@@ -50,8 +57,16 @@ class Upkeep:
             self.machine.note(f"{name}: its clock jumped by {moved:+.0f} s during the run; no result rests on it")
         if host.users:
             self.machine.note(f"{name}: the NPU is still in use by {', '.join(host.users[:3])}")
+        self._give_back_driver()
         self._sweep(host)
         ways.forget(self.machine, host)
+
+    def _give_back_driver(self) -> None:
+        """The machine's own, if it has one and we took it away; one that has booted since loads it by itself."""
+        if self._driver_in == self.machine.ask().boot_id:
+            status, said = self.machine.root(OWN_DRIVER, DRIVER_SECONDS)
+            if status != 0:
+                self.machine.note(f"{self.machine.name}: its own driver does not load again: {said.strip()[-200:]}")
 
     def _look(self) -> tuple[LabHost, float]:
         """The machine, and how far its clock is ahead of ours: half of the answer's way taken off."""

@@ -124,6 +124,20 @@ def test_the_next_session_and_the_end_of_the_run_look(tmp_path: Path) -> None:
     assert len(machine.notes) == 1
 
 
+def test_who_decides_what_is_asked_again_knows_of_it(tmp_path: Path) -> None:
+    machine = Played(LOG + LATE)
+    lab = lab_of(machine, tmp_path)
+    lab.look()
+    lab.look()
+    assert len(machine.notes) == 1
+    assert lab.spoiled == FACTS.boot_id
+    machine = Played(LOG + LATE)
+    lab = lab_of(machine, tmp_path)
+    machine.ended = True
+    lab.look()
+    assert machine.notes == [], "the lease is another's"
+
+
 def test_what_a_test_has_answered_for_is_not_told_again(tmp_path: Path) -> None:
     for how in ({"was_lost": True}, {"quiet_since": None}):
         machine = Played(LOG + LATE)

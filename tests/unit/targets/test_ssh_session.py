@@ -19,6 +19,7 @@ from harness.targets.ssh.machine import Machine
 from harness.targets.ssh.session import SshSession
 
 FACTS = Facts("7.3.4-xdna-0a", "1", oopsed=False, root="", python=(3, 13), pytest=True)
+AGAIN = Facts("6.12", "2", oopsed=False, root="", python=(3, 13), pytest=True)
 PATH = "/tmp/xdna-Ab3dEf9h"
 WARNING = "WARNING: at drivers/base/core.c:1 device_del+0x1/0x2"
 Message = dict[str, Any]
@@ -35,6 +36,8 @@ class Played:
         self.answers = answers
         self.now: Facts | None = FACTS
         self.gone = False
+        self.dies_of = ""
+        self.done: list[str] = []
         self.homes: set[str] = set()
         self.notes: list[str] = []
         self.note: Callable[[str], None] = self.notes.append
@@ -76,13 +79,17 @@ class Played:
     def sendall(self, data: bytes, /) -> None:
         for line in data.splitlines():
             message = json.loads(line)
+            self.done += message.get("argv") or ([message["cmd"]] if "cmd" in message else [])
+            if self.dies_of and self.dies_of in self.done:
+                self.gone, self.now = True, AGAIN
             if "have" in message and not self.gone:
                 self._say({"have": 0})
             if message.get("cmd") == "suite":
                 for event in self.events:
                     self._say(event)
             if "cmd" in message and not self.gone:
-                self._say({"done": message["id"], "value": 0})
+                value = {"status": 0, "output": ""} if message["cmd"] == "run" else 0
+                self._say({"done": message["id"], "value": value})
 
     def _say(self, message: Message) -> None:
         self._said += json.dumps(message).encode() + b"\n"
@@ -93,7 +100,8 @@ class Played:
 
 def session_on(machine: Played, folder: Path, whole_log: bool = False) -> SshSession:
     real = cast(Machine, machine)
-    payload = cast(Payload, SimpleNamespace(whole=lambda: b""))
+    module = SimpleNamespace(files=(Path("gpu-sched.ko"), Path("amdxdna.ko")))
+    payload = cast(Payload, SimpleNamespace(whole=lambda: b"", module=module))
     return SshSession(real, FACTS, payload, Evidence(real), folder, whole_log)
 
 
@@ -124,7 +132,7 @@ def test_who_is_to_blame_for_an_agent_that_fell_silent(stuck: str, ours: bool, t
 def test_another_boot_is_the_kernels_doing(tmp_path: Path) -> None:
     machine = Played()
     session = session_on(machine, tmp_path)
-    machine.gone, machine.now = True, Facts("6.12", "2", oopsed=False, root="", python=(3, 13), pytest=True)
+    machine.gone, machine.now = True, AGAIN
     with pytest.raises(SessionLost, match="box has booted anew") as lost:
         session.run(["true"])
     assert not lost.value.lost.ours
@@ -146,7 +154,7 @@ def test_a_machine_that_goes_down_with_the_session_is_told(tmp_path: Path) -> No
     machine = Played({"event": "suite-end", "status": 0})
     session = session_on(machine, tmp_path)
     suite(session)
-    machine.gone, machine.now = True, Facts("6.12", "2", oopsed=False, root="", python=(3, 13), pytest=True)
+    machine.gone, machine.now = True, AGAIN
     session.close()
     assert any("box has booted anew since: it left no word" in note for note in machine.notes)
 
@@ -159,3 +167,31 @@ def test_what_was_lost_before_is_not_told_again(tmp_path: Path) -> None:
         session.run(["true"])
     session.close()
     assert machine.notes == []
+
+
+def test_the_driver_goes_while_it_is_this_sessions(tmp_path: Path) -> None:
+    for keep, words in ((False, ["suite", "rmmod", "amdxdna", "poweroff"]), (True, ["suite", "poweroff"])):
+        machine = Played({"event": "suite-end", "status": 0})
+        session = session_on(machine, tmp_path)
+        suite(session)
+        session.close(keep_driver=keep)
+        assert machine.done == words
+        assert machine.notes == []
+
+
+def test_one_whose_suite_did_not_end_stays(tmp_path: Path) -> None:
+    """What is there then may be needed, and the next session takes it away."""
+    machine = Played()
+    session_on(machine, tmp_path).close()
+    assert machine.done == ["poweroff"]
+
+
+def test_a_kernel_that_dies_of_its_drivers_end_is_told_of_this_session(tmp_path: Path) -> None:
+    machine = Played({"event": "suite-end", "status": 0})
+    machine.dies_of = "rmmod"
+    session = session_on(machine, tmp_path)
+    suite(session)
+    session.close()
+    assert "poweroff" not in machine.done
+    assert session.late is not None
+    assert not session.late.ours

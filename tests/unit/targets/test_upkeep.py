@@ -12,7 +12,7 @@ import pytest
 
 from harness.formats.lab_host import read
 from harness.targets.ssh.machine import Machine
-from harness.targets.ssh.upkeep import Upkeep
+from harness.targets.ssh.upkeep import OWN_DRIVER, Upkeep
 
 SAID = (Path(__file__).parents[2] / "data/lab-host.json").read_text()
 
@@ -33,6 +33,45 @@ def test_a_folders_name_is_no_command_of_roots(folder: str, goes: bool) -> None:
     found = read(SAID)
     assert found is not None
     host = replace(found, left=(folder,), users=(), clock=0.0)
-    machine = SimpleNamespace(name="box", host=lambda: host, note=print, do=lambda what, script: done.append(script))
+    machine = SimpleNamespace(
+        name="box",
+        host=lambda: host,
+        note=print,
+        do=lambda what, script: done.append(script),
+        root=lambda script, seconds: (1, ""),
+    )
     Upkeep(cast(Machine, machine)).first()
     assert done == ([f"rm -rf -- {folder}"] if goes else [])
+
+
+@pytest.mark.parametrize(
+    ("loaded", "boots", "modprobe", "asked", "told"),
+    [
+        (True, False, 0, True, False),
+        (True, False, 1, True, True),
+        (True, True, 1, False, False),
+        (False, False, 1, False, False),
+    ],
+    ids=["comes back", "does not", "has booted since", "had none"],
+)
+def test_the_machines_own_driver_comes_back(loaded: bool, boots: bool, modprobe: int, asked: bool, told: bool) -> None:
+    done: list[str] = []
+    notes: list[str] = []
+    found = read(SAID)
+    assert found is not None
+    host = replace(found, left=(), users=(), clock=0.0, installed=())
+    facts = SimpleNamespace(boot_id="1")
+
+    def root(script: str, seconds: float) -> tuple[int, str]:
+        done.append(script)
+        return (0 if loaded else 1, "") if script.startswith("test") else (modprobe, "Operation not permitted")
+
+    machine = SimpleNamespace(
+        name="box", host=lambda: host, note=notes.append, root=root, ask=lambda: facts, do=lambda *words: ""
+    )
+    upkeep = Upkeep(cast(Machine, machine))
+    upkeep.first()
+    facts.boot_id = "2" if boots else "1"
+    upkeep.last()
+    assert (OWN_DRIVER in done) is asked
+    assert bool(notes) is told
