@@ -49,6 +49,7 @@ def compare_npu(
     same all the same is said.
 
     A test that one of them has not answered a single time (its machine went away) is no difference; it is listed apart.
+    So is, by number, what one of them skips since it lacks what the test needs.
 
     Exit status: 0 they answer alike, 1 they differ, 3 they do not, but one of them could not be asked all, or nothing.
     """

@@ -13,7 +13,7 @@ from harness.formats.events import load_events
 from harness.formats.records import fold
 from harness.job import Job, check, read_toml
 from harness.log import say
-from harness.model.told import Comparison, Told, answers, compare, tests, unanswered
+from harness.model.told import Comparison, Told, answers, compare, skipped, tests, unanswered
 from harness.model.variant import AddressMode
 from harness.plan import HEAD
 
@@ -119,7 +119,8 @@ def compared(
     deaf = tuple(f"{name}: {why}" for name, _, of_side in named for why in sorted(_deaf(of_side)))
     once = tuple(row for name, told, _ in named for row in _once(name, [len(answers(test, told)) for test in both]))
     missing = tuple(unanswered(first, second, names))
-    return Comparison(names, len(both), tuple(compare(first, second)), deaf, missing, once, otherwise)
+    left_out = tuple(skipped(first, second, names))
+    return Comparison(names, len(both), tuple(compare(first, second)), deaf, missing, once, otherwise, left_out)
 
 
 def _once(name: str, times: Sequence[int]) -> Iterator[str]:

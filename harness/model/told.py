@@ -81,7 +81,7 @@ class Unanswered:
 class Comparison:
     """``asked``: how many tests both have answered. ``deaf``: why the messages of a side are not known. ``once``: who
     has answered only once, so that nobody knows what he does not repeat. ``unlike``: in what they were not asked the
-    same."""
+    same. ``skipped``: what one side has answered and the other leaves out of itself: it lacks what the test needs."""
 
     names: tuple[str, str]
     asked: int
@@ -90,6 +90,7 @@ class Comparison:
     unanswered: tuple[Unanswered, ...] = ()
     once: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
+    skipped: tuple[Unanswered, ...] = ()
 
     @property
     def status(self) -> int:
@@ -109,9 +110,10 @@ def tests(first: Attempts, second: Attempts) -> list[str]:
 
 
 def answers(test: str, side: Attempts) -> list[Told]:
-    """What a target answered, each time that it did. An ERROR is no answer: it could not be asked."""
+    """What a target answered, each time that it did. An ERROR is no answer: it could not be asked. Nor is a SKIP: it
+    was not, where it lacks what the test needs."""
     told = [attempt[test] for attempt in side if test in attempt]
-    return [one for one in told if one.outcome is not Outcome.ERROR]
+    return [one for one in told if one.outcome not in (Outcome.ERROR, Outcome.SKIP)]
 
 
 def compare(first: Attempts, second: Attempts) -> list[Difference]:
@@ -127,8 +129,24 @@ def unanswered(first: Attempts, second: Attempts, names: tuple[str, str]) -> lis
         Unanswered(test, name, _why(test, side))
         for test in tests(first, second)
         for name, side in sides
-        if not answers(test, side)
+        if not answers(test, side) and not _skips(test, side)
     ]
+
+
+def skipped(first: Attempts, second: Attempts, names: tuple[str, str]) -> list[Unanswered]:
+    """What one target has answered, and the other always skips: that is said, but it is no difference, and asking again
+    would change nothing."""
+    sides = ((names[0], first, second), (names[1], second, first))
+    return [
+        Unanswered(test, name, _why(test, side))
+        for test in tests(first, second)
+        for name, side, other in sides
+        if not answers(test, side) and _skips(test, side) and answers(test, other)
+    ]
+
+
+def _skips(test: str, side: Attempts) -> bool:
+    return any(attempt[test].outcome is Outcome.SKIP for attempt in side if test in attempt)
 
 
 def _why(test: str, side: Attempts) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -26,6 +27,8 @@ def text(found: Comparison) -> str:
     for name in dict.fromkeys(found.names):
         missing = [f"    {one.test}: {one.why}" for one in found.unanswered if one.target == name]
         rows += ["", f"could not be asked of {name}:", *missing] if missing else []
+    lacks = Counter((one.target, one.why) for one in found.skipped)
+    rows += ["", *(f"{target} skips {count} tests: {why}" for (target, why), count in lacks.items())] if lacks else []
     return printable("\n".join(rows)) + "\n"
 
 

@@ -10,7 +10,18 @@ import pytest
 
 from harness.formats import mailbox_trace
 from harness.model.result import Outcome
-from harness.model.told import Aspect, Calls, Comparison, Difference, Message, Told, Unanswered, compare, unanswered
+from harness.model.told import (
+    Aspect,
+    Calls,
+    Comparison,
+    Difference,
+    Message,
+    Told,
+    Unanswered,
+    compare,
+    skipped,
+    unanswered,
+)
 
 LINES = """\
 # tracer: nop
@@ -141,6 +152,23 @@ def test_what_was_answered_the_second_time_is_compared(told: dict[str, Told]) ->
     assert compare([told, {TEST: GOOD}], [{TEST: GOOD}, told]) == [], "to be away is not to be unsteady"
     found = compare([told, {TEST: replace(failed, calls=CALLS, messages=GOOD.messages)}], [{TEST: GOOD}, told])
     assert found == [Difference(TEST, Aspect.OUTCOME, "FAIL: no", "PASS")]
+
+
+def test_what_a_target_lacks_is_no_difference_and_no_trouble() -> None:
+    """84 tests ask the emulated NPU for something that silicon does not do."""
+    lacks = Told(Outcome.SKIP, said="needs the emulated NPU")
+    here, there = [{TEST: GOOD, "t2": lacks}] * 2, [{TEST: lacks, "t2": lacks}] * 2
+    assert compare(here, there) == unanswered(here, there, ("a", "b")) == []
+    found = skipped(here, there, ("a", "b"))
+    assert found == [Unanswered(TEST, "b", "SKIP: needs the emulated NPU")], "what both skip is nobody's"
+    assert skipped(there, here, ("a", "b")) == [Unanswered(TEST, "a", "SKIP: needs the emulated NPU")]
+    assert Comparison(("a", "b"), 0, (), skipped=tuple(found)).status == 0
+
+
+def test_one_that_was_skipped_once_is_compared() -> None:
+    lacks = Told(Outcome.SKIP, said="this kernel cannot let allocations fail")
+    assert skipped([{TEST: GOOD}], [{TEST: lacks}, {TEST: GOOD}], ("a", "b")) == []
+    assert compare([{TEST: GOOD}], [{TEST: lacks}, {TEST: GOOD}]) == []
 
 
 def test_a_difference_counts_more_than_what_could_not_be_asked() -> None:
