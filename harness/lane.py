@@ -244,7 +244,7 @@ class LaneRun:
             said = {"outcome": "LOST", "evidence": lost.evidence, "console": lost.console}
             self.records.add({"event": "lost", **place, **said})
         else:
-            self.records.add({**place, "event": "suite-end", "status": 0, "kmsg": lost.console})
+            self.records.add({**place, "event": "suite-end", "status": 0, "kmsg": lost.console})  # its id says whose
 
     def cut_short(self) -> None:
         """What is missing was not asked: it says nothing until the lane is taken up again."""

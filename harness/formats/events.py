@@ -22,7 +22,8 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
                  test, in a boot that is not named
     fault        boot, attempt, what                                the emulation, not the kernel, went wrong
     stopped                                                         we ended the lane before it had all its answers
-    suite-end    boot, attempt, status, text, kmsg; unreferenced, since: what kmemleak found, and from which jiffies on
+    suite-end    boot, attempt, status, text, kmsg; unreferenced, since: what kmemleak found, and from which jiffies on;
+                 id: whose the messages are, if that is known
     driver       kernel, module, digest                             whose answers these are
     reused       run                                                what follows was answered in an earlier run
 

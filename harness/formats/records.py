@@ -19,7 +19,7 @@ from harness.model.leak import leaks
 from harness.model.result import Measure, Outcome, Result, Series
 
 KERNEL_LOG = "boot/kernel-log"
-"""Pseudo test: what the kernel said before the first test began."""
+"""Pseudo test: what the kernel said before the first test began, or as the driver was unloaded."""
 
 SUITE = "stage/suite"
 STOPPED = ("stopped", 0)
@@ -241,7 +241,10 @@ def _suite_end(state: _Fold, event: Event) -> None:
     if "unreferenced" in event:  # in full; the kernel's log only counts it
         findings = [finding for finding in findings if finding.kind is not Kind.KMEMLEAK]
         _lost_memory(state, event)
-    state.blame_last(findings)
+    if "id" in event:
+        state.blame((str(event["id"]), int(event["attempt"])), findings)
+    else:
+        state.blame_last(findings)
     status = int(event.get("status", 0))
     if status == NO_TESTS:
         state.no_tests = str(event.get("text", "")) or "the suite is empty"

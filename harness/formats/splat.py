@@ -24,6 +24,7 @@ MAX_TITLE = 200
 
 _CUT = re.compile(r"-+\[ cut here \]-+$")
 _END = re.compile(r"---\[ end (?:trace|Kernel panic)")
+_TASK = re.compile(r"\bComm: (\S+)|, CPU#\d+: (\S+?)/\d+$", re.M)
 _RULE = re.compile(r"={20,}$")
 _ASKED = re.compile(r"sysrq: ")
 """What follows was asked for: stacks of tasks that are nobody's splat (drivers/tty/sysrq.c)."""
@@ -89,6 +90,13 @@ class _Block:
     traced: bool = False
     ended: bool = False
     foreign: int = 0
+
+
+def task_of(splat: str) -> str:
+    """The name of the task that ran when a splat came, "" where it does not say (Comm: of dump_stack_print_info(), and
+    __warn()'s own, Linux 7.3)."""
+    found = _TASK.search(splat)
+    return next(filter(None, found.groups()), "") if found else ""
 
 
 def find_splats(source: Iterable[Mapping[str, object]] | str) -> list[Finding]:

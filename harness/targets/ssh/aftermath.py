@@ -12,7 +12,8 @@ from typing import Any
 from harness.errors import InfraError
 from harness.formats.machine_facts import Facts
 from harness.formats.pstore import since
-from harness.formats.splat import find_splats
+from harness.formats.records import KERNEL_LOG
+from harness.formats.splat import find_splats, task_of
 from harness.model.session import Lost
 from harness.targets.ssh.evidence import Evidence
 from harness.targets.ssh.machine import Machine
@@ -22,6 +23,8 @@ Late = Callable[[Mapping[str, Any], Lost, bool], None]
 complained."""
 DMESG = "dmesg -k 2>/dev/null || dmesg"
 """Where it can be told apart: without what programs write there."""
+UNLOADS = "rmmod"
+"""The task in which a driver ends."""
 TICK = 5e-7
 """Less than what the kernel's time stamps can tell apart."""
 
@@ -46,22 +49,27 @@ class Aftermath:
         ``folder`` receives what a crash leaves, ``late`` is told of it."""
         self._left, self._since, self._folder, self._late = facts, uptime + TICK, folder, late
 
+    def forget(self) -> None:
+        """What comes now is our own doing."""
+        self._left = None
+
     @property
     def waits(self) -> bool:
         """Whether there is something to look at."""
         return self._left is not None
 
-    def look(self, now: Facts, cycled: bool = False) -> bool:
+    def look(self, now: Facts, cycled: bool = False, last: bool = True) -> bool:
         """To be called with what the machine says now, before anything else is done to it: whether something happened.
         The report is told. ``cycled``: we have switched it off meanwhile; then only what it left speaks against its
-        kernel."""
+        kernel. Unless it is the ``last`` look, one that finds nothing is followed by others."""
         left, self._left = self._left, None
         if left is None:
             return False
         if now.boot_id != left.boot_id:
-            text = self.evidence.collect(self._folder)
-            said = since(text, self._since) or self.evidence.said() or text
-            if cycled and not find_splats(said):
+            text, console = self.evidence.collect(self._folder), self.evidence.said()
+            later = since(text, self._since) or since(console, self._since)
+            said = later or console or text
+            if cycled and not find_splats(later):
                 self.machine.note(
                     f"{self.machine.name} was silent behind the last test and switched off: nobody knows why"
                 )
@@ -70,6 +78,7 @@ class Aftermath:
             return True
         said = since(self._dmesg(), self._since)
         if not find_splats(said):
+            self._left = None if last else left
             return False
         self._tell(left, "complained", said, died=False)
         return True
@@ -83,6 +92,13 @@ class Aftermath:
         text = f"{self.machine.name}: behind the last test {left.release} {what}: {headline(said)}"
         self.machine.note(text)
         self._late(Lost(False, text, said), died)
+
+
+def whose(place: Mapping[str, Any], said: str) -> Mapping[str, Any]:
+    """Who answers for what a kernel said behind its last test, which ran at ``place``: that one, or the kernel's log
+    where the driver was being unloaded. That happens behind any test; which one came last is chance."""
+    splats = find_splats(said)
+    return {**place, "id": KERNEL_LOG} if splats and task_of(splats[0].text) == UNLOADS else place
 
 
 def headline(text: str) -> str:

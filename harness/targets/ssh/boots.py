@@ -66,6 +66,8 @@ class Boots:
         """The boot id of the kernel under test that we brought up last."""
         self.unread = ""
         """The same, as long as nobody has read what that kernel said while it booted."""
+        self._sent: Sent | None = None
+        """The boot that is on its way, until somebody knows what became of it."""
         self.cycled = False
         """We have taken the machine's power away since somebody looked."""
         self._keep: set[str] = set()
@@ -90,14 +92,32 @@ class Boots:
             self.evidence.mark()
             facts = machine.ask()
             command = ways.prepare(machine, host, choice.way, there, line.text)
-            self.watchdog, self._armed = host.watchdog, self._arm(host)
-            sent = Sent(facts.boot_id, kernel.release, self.known_good)
+            self.watchdog = host.watchdog
+            sent = self._sent = Sent(facts.boot_id, kernel.release, self.known_good)
             try:
+                self._armed = self._arm(host)
                 ways.leave(machine, command)
-                return self._arrived(sent, folder)
-            except InfraError:
-                self._disarm(sent)
+                facts = self._arrived(sent, folder)
+            except Exception as error:  # an interruption leaves it open
+                self._sent = None
+                if isinstance(error, InfraError):
+                    self._disarm(sent)
                 raise
+            self._sent = None
+            return facts
+
+    def settle(self) -> None:
+        """After an interruption: what became of a boot that was on its way. A kernel under test that comes up is ours,
+        to be taken home again; nobody else would."""
+        sent, self._sent = self._sent, None
+        if sent is None:
+            return
+        say(f"{self.machine.name} is being booted: waiting for it, to bring it home")
+        came, facts = self._wait(sent, self._patience + self.machine.back_seconds)
+        if came is CameBack.NEVER_LEFT:
+            self._disarm(sent)
+        elif came is CameBack.UP and facts is not None:
+            self.booted = facts.boot_id
 
     def adopt(self, facts: Facts) -> None:
         """A kernel under test that a run which is gone has left the machine in is ours from now on, as if we had booted

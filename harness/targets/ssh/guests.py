@@ -6,15 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats.machine_facts import Facts, unfit, unusable
+from harness.formats.records import KERNEL_LOG
+from harness.host.leases import LeaseLost
 from harness.host.payload import Payload
-from harness.model.session import Start
+from harness.model.session import Lost, Start
 from harness.model.variant import AddressMode
-from harness.targets.ssh.aftermath import Aftermath, Late, nobody
+from harness.targets.ssh.aftermath import Aftermath, Late, nobody, whose
 from harness.targets.ssh.boots import Boots
 from harness.targets.ssh.evidence import Evidence
 from harness.targets.ssh.kernels import watchdog_modules
@@ -35,11 +36,6 @@ class SshLab:
         self.aftermath = Aftermath(machine, evidence)
         self.spoiled = ""
         """The boot in which a session was lost, or whose kernel complained as it came up: it is not asked again."""
-
-    @property
-    def leaves(self) -> bool:
-        """Whether the machine stays as the last session had it."""
-        return self.boots is not None and self.boots.rules.leave
 
     def ready(self, payload: Payload, folder: Path) -> Facts:
         """The machine in the payload's kernel. UsageError: host key or login; InfraError: the machine is not there, or
@@ -74,12 +70,18 @@ class SshLab:
 
     def left(self, session: SshSession, late: Late = nobody) -> None:
         """What the next session must know of this one, which has ended; what its kernel did then, ``late`` is told."""
+
+        def tell(lost: Lost, died: bool) -> None:
+            place = session.heard.last
+            late({**place, "id": KERNEL_LOG} if session.unloading else whose(place, lost.console), lost, died)
+
+        if session.loaded:
+            self.upkeep.ours = "" if session.unloaded else session.facts.boot_id
         if session.late is not None:
-            late(session.heard.last, session.late, True)
+            tell(session.late, True)
         if session.was_lost or session.heard.complained:
             self.spoiled = session.facts.boot_id
         if session.heard.quiet_since is not None and not session.was_lost:
-            tell = partial(late, session.heard.last)
             self.aftermath.begin(session.facts, session.heard.quiet_since, session.folder, tell)
         if self.boots is not None:
             self.boots.cycled = False
@@ -90,32 +92,51 @@ class SshLab:
         not answer is the next session's trouble."""
         if self.aftermath.waits and not self.machine.ended:
             with suppress(HarnessError):
-                facts = self.machine.ask() if self.boots is None else self.boots.wake()
-                if self._look(facts):
+                facts = self._awake()
+                if self._look(facts, last=False):
                     self.spoiled = facts.boot_id
 
     def close(self) -> None:
         """The run is over."""
-        if self.boots is not None and not self.leaves:
+        self.machine.ended = False
+        if self.boots is not None and not self.boots.rules.leave:
             self._home(self.boots)
-        with suppress(HarnessError):
-            if self.aftermath.waits:
-                self._look(self.machine.ask())
+        if self.aftermath.waits:
+            try:
+                self._look(self._awake())
+            except HarnessError as error:
+                with suppress(HarnessError):
+                    self.machine.note(f"{error.message}: nobody knows what its kernel did behind the last test")
         with suppress(HarnessError):
             self.upkeep.last()
         self.evidence.close()
         self.machine.end()
 
-    def _look(self, now: Facts) -> bool:
+    def _awake(self) -> Facts:
+        """What the machine says, which may have gone down by itself and be on its way. InfraError: it stays away."""
+        if self.boots is not None:
+            return self.boots.wake()
+        try:
+            return self.machine.ask()
+        except LeaseLost:
+            raise
+        except InfraError:
+            facts = self.machine.back()
+        if facts is None:
+            raise self.machine.trouble or InfraError(f"{self.machine.name} did not come back")
+        return facts
+
+    def _look(self, now: Facts, last: bool = True) -> bool:
         """Whether something happened behind the last test."""
         cycled = self.boots is not None and self.boots.cycled
         if self.boots is not None:
             self.boots.cycled = False
-        return self.aftermath.look(now, cycled)
+        return self.aftermath.look(now, cycled, last)
 
     def _home(self, boots: Boots) -> None:
         """Out of the kernel under test, also when no session was needed since an earlier run had all answers."""
-        self.machine.ended = False
+        with suppress(HarnessError):
+            boots.settle()
         if not boots.booted:
             with suppress(HarnessError):
                 boots.adopt(self.machine.ask())
@@ -123,6 +144,7 @@ class SshLab:
             if boots.booted:
                 with suppress(HarnessError):
                     self._look(boots.wake())
+                self.aftermath.forget()  # from here on it goes down since we say so
                 boots.home()
         except HarnessError as error:
             with suppress(HarnessError):  # our disk may be full
@@ -161,7 +183,7 @@ class SshGuests:
             yield session
         finally:
             self._live.remove(session)
-            session.close(keep_driver=lab.leaves)
+            session.close()
             lab.left(session, self.late)
 
     def end(self) -> None:

@@ -65,6 +65,7 @@ class SshSession:
         self.build_id = ""
         self.was_lost = False
         self.loaded = False  # then the kernel's log has a driver of ours in it
+        self.unloading = self.unloaded = False
         self.late: Lost | None = None
         """What became of its kernel when its suite had ended."""
         self.heard = Heard(whole_log)
@@ -209,30 +210,40 @@ class SshSession:
         self._ended = True
         self.machine.hang_up()
 
-    def close(self, keep_driver: bool = False) -> None:
-        """End the agent and leave nothing of ours. ``keep_driver``: but the driver."""
+    def close(self) -> None:
+        """End the agent and leave nothing of ours."""
         with suppress(HarnessError):
-            self._poweroff(keep_driver)
+            self._poweroff()
         if self.home.path:
             with suppress(HarnessError):
                 self.home.fetch_log(self.folder)
             self.home.remove()
 
-    def _poweroff(self, keep_driver: bool) -> None:
-        """What is lost only now interrupts no test any more, but its evidence is collected: it must be said here. The
-        driver goes while it is this session's: what the kernel says of that would be the next one's. One that is in use
-        stays."""
-        known = self.was_lost
+    def _poweroff(self) -> None:
+        """The driver goes while it is this session's: what the kernel says of that would be the next one's. One that is
+        in use stays."""
+        quiet = self.heard.quiet_since is not None and not self.was_lost
         try:
             if not self._ended and self.home.path:
-                if self.heard.quiet_since is not None and not (known or keep_driver):
-                    self.agent.run(["rmmod", _module(self.payload.module.files[-1].name)], UNLOAD_SECONDS)
+                if quiet:
+                    self.unloading = True
+                    status, _ = self.agent.run(["rmmod", _module(self.payload.module.files[-1].name)], UNLOAD_SECONDS)
+                    self.unloading, self.unloaded = False, status == 0
                 self.agent.command("poweroff", CLEAN_SECONDS)
         except SessionLost as gone:
-            if not known and not gone.lost.ours and self.heard.quiet_since is not None:
-                first, _, rest = gone.lost.evidence.partition("\n")
-                self.machine.note(f"{first}: {headline(rest)}")
-                self.late = gone.lost
+            if quiet and not self._ended:
+                self._gone_at_end(gone.lost)
+
+    def _gone_at_end(self, lost: Lost) -> None:
+        """What is lost only now interrupts no test any more, but its evidence is collected: it must be said here. Of a
+        machine that is only silent, who finds it again sees what happened."""
+        first, _, rest = lost.evidence.partition("\n")
+        if lost.ours:
+            self.machine.note(f"{self.machine.name}: behind the last test {first}")
+            self.was_lost = False
+        else:
+            self.machine.note(f"{first}: {headline(rest)}")
+            self.late = lost
 
     def run(self, argv: Sequence[str], timeout: float = 60.0) -> tuple[int, str]:
         return self.agent.run(argv, timeout)

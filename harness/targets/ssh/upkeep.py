@@ -7,8 +7,8 @@ import re
 import shlex
 import time
 
-from harness.drm.device import DRIVER
 from harness.errors import InfraError
+from harness.host.shipped import DRIVER
 from harness.model.lab_host import LabHost
 from harness.model.upkeep import jumped, skew
 from harness.targets.ssh import ways
@@ -29,6 +29,8 @@ class Upkeep:
         self._ahead = 0.0
         self._driver_in = ""
         """The boot in which a driver was loaded before us."""
+        self.ours = ""
+        """The boot in which one of ours still is."""
 
     def first(self) -> None:
         """Before the run's first session. InfraError: somebody else uses the NPU."""
@@ -63,10 +65,16 @@ class Upkeep:
 
     def _give_back_driver(self) -> None:
         """The machine's own, if it has one and we took it away; one that has booted since loads it by itself."""
-        if self._driver_in == self.machine.ask().boot_id:
+        boot, name = self.machine.ask().boot_id, self.machine.name
+        if self.ours == boot:
+            status, said = self.machine.root(f"rmmod {DRIVER} 2>&1", DRIVER_SECONDS)
+            if status != 0:
+                self.machine.note(f"{name}: the driver under test does not go: {said.strip()[-200:]}")
+                return
+        if self._driver_in == boot:
             status, said = self.machine.root(OWN_DRIVER, DRIVER_SECONDS)
             if status != 0:
-                self.machine.note(f"{self.machine.name}: its own driver does not load again: {said.strip()[-200:]}")
+                self.machine.note(f"{name}: its own driver does not load again: {said.strip()[-200:]}")
 
     def _look(self) -> tuple[LabHost, float]:
         """The machine, and how far its clock is ahead of ours: half of the answer's way taken off."""

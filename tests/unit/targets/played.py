@@ -30,5 +30,6 @@ def ended(facts: Facts, folder: Path, quiet_since: float | None, **more: Any) ->
     """A session that has ended: until ``quiet_since`` its kernel's words are told; ``more`` as SshSession has it."""
     heard = Heard(whole_log=True)
     heard.quiet_since = quiet_since
-    session = {"facts": facts, "folder": folder, "was_lost": False, "loaded": True, "late": None, "heard": heard}
+    session = {"facts": facts, "folder": folder, "was_lost": False, "late": None, "heard": heard}
+    session |= {"loaded": True, "unloading": False, "unloaded": True}
     return cast(SshSession, SimpleNamespace(**{**session, **more}))

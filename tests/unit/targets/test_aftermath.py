@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +11,9 @@ from typing import Any, cast
 
 from harness.errors import InfraError
 from harness.formats.machine_facts import Facts
-from harness.targets.ssh.aftermath import Aftermath
+from harness.formats.records import KERNEL_LOG
+from harness.model.session import Lost
+from harness.targets.ssh.aftermath import Aftermath, whose
 from harness.targets.ssh.evidence import Evidence
 from harness.targets.ssh.guests import SshLab
 from harness.targets.ssh.machine import Machine
@@ -39,9 +41,27 @@ class Played:
         self.late: list[tuple[str, bool]] = []
         self.note: Callable[[str], None] = self.notes.append
         self.ended = False
+        self.silent = self.away = False
+        self.trouble: InfraError | None = None
+        self.console = ""
+
+    def mark(self) -> None:
+        pass
+
+    def since_mark(self) -> str:
+        return self.console
+
+    def close(self) -> None:
+        pass
 
     def ask(self) -> Facts:
+        if self.silent:
+            raise InfraError("box: no ssh")
         return self.now
+
+    def back(self) -> Facts | None:
+        self.silent = self.away
+        return None if self.away else self.now
 
     def root(self, script: str, seconds: float) -> tuple[int, str]:
         if script.startswith("dmesg"):
@@ -60,7 +80,7 @@ class Played:
 
 def aftermath_of(machine: Played, folder: Path) -> Aftermath:
     real = cast(Machine, machine)
-    evidence = Evidence(real)
+    evidence = Evidence(real, machine)
     evidence.mark_files()
     found = Aftermath(real, evidence)
     found.begin(FACTS, 11.0, folder, lambda lost, died: machine.late.append((lost.console, died)))
@@ -138,6 +158,78 @@ def test_who_decides_what_is_asked_again_knows_of_it(tmp_path: Path) -> None:
     assert machine.notes == [], "the lease is another's"
 
 
+def test_what_comes_after_it_was_looked_is_told_all_the_same(tmp_path: Path) -> None:
+    for dies in (False, True):
+        machine = Played(LOG, crash=LOG + PANIC)
+        lab = lab_of(machine, tmp_path)
+        lab.look()
+        assert machine.notes == []
+        if dies:
+            machine.crashes()
+        else:
+            machine.log = LOG + LATE
+        lab.close()
+        assert len(machine.notes) == 1
+
+
+def test_one_that_went_down_by_itself_is_waited_for(tmp_path: Path) -> None:
+    machine = Played(LOG, crash=LOG + PANIC)
+    lab = lab_of(machine, tmp_path)
+    lab.evidence.mark_files()
+    machine.crashes()
+    machine.silent = True
+    lab.close()
+    assert "behind the last test" in machine.notes[0]
+    assert "Kernel panic" in machine.notes[0]
+    machine = Played(LOG)
+    lab = lab_of(machine, tmp_path)
+    machine.silent = machine.away = True
+    lab.close()
+    assert "nobody knows what its kernel did behind the last test" in machine.notes[0]
+
+
+UNLOADS = (
+    "[   12.000000] WARNING: a/pci_drv.c:450 at remove+0x1/0x2, CPU#1: {0}/351\n"
+    "[   12.100000] CPU: 1 UID: 0 PID: 351 Comm: {0} Tainted: G\n"
+)
+
+
+def test_what_a_driver_complains_of_as_it_goes_is_no_tests(tmp_path: Path) -> None:
+    """Which test came last is chance, and another one when it is asked again."""
+    for task, blamed in (("rmmod", KERNEL_LOG), ("kworker/1:2", "t")):
+        assert whose({"id": "t", "boot": 3}, UNLOADS.format(task)) == {"id": blamed, "boot": 3}
+        machine, told = Played(LOG + UNLOADS.format(task)), list[Any]()
+        lab = lab_of(machine, tmp_path)
+        session = ended(FACTS, tmp_path, 11.0)
+        session.heard.last = {"id": "t", "boot": 3}
+
+        def tell(place: Mapping[str, Any], lost: Lost, died: bool, told: list[Any] = told) -> None:
+            told.append((place["id"], died))
+
+        lab.left(session, tell)
+        lab.look()
+        assert told == [(blamed, False)]
+
+
+def test_a_driver_that_did_not_go_is_the_kernel_logs(tmp_path: Path) -> None:
+    told: list[Any] = []
+    session = ended(FACTS, tmp_path, 11.0, was_lost=True, unloading=True, late=Lost(False, "stuck", "no splat"))
+    session.heard.last = {"id": "t"}
+    lab = lab_of(Played(LOG), tmp_path, None)
+    lab.left(session, lambda place, lost, died: told.append((place["id"], died)))
+    assert told == [(KERNEL_LOG, True)]
+
+
+def test_what_a_test_complained_of_is_no_reason_why_we_had_to_switch_it_off(tmp_path: Path) -> None:
+    machine = Played()
+    machine.console = LOG
+    found = aftermath_of(machine, tmp_path)
+    machine.crashes()
+    assert found.look(machine.ask(), cycled=True)
+    assert machine.late == []
+    assert "nobody knows why" in machine.notes[0]
+
+
 def test_what_a_test_has_answered_for_is_not_told_again(tmp_path: Path) -> None:
     for how in ({"was_lost": True}, {"quiet_since": None}):
         machine = Played(LOG + LATE)
@@ -164,6 +256,7 @@ def test_a_full_disk_keeps_no_machine_from_going_home(tmp_path: Path) -> None:
     machine.note = full
     went: list[str] = []
     boots = SimpleNamespace(booted="1", wake=machine.ask, home=lambda: went.append("home"), cycled=False)
+    boots.settle = lambda: None
     boots.rules = SimpleNamespace(leave=False)
     lab.boots = cast(Any, boots)
     lab.upkeep = cast(Any, SimpleNamespace(last=lambda: went.append("swept")))

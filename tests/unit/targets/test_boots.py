@@ -287,3 +287,55 @@ def test_no_way_is_said_with_what_each_lacks(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(machine, "host", lambda: replace(HOST, kexec=False))
     with pytest.raises(InfraError, match=r"no kexec program.*grub: .*systemd-boot: "):
         boots_of(machine).into(KERNEL, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("then", "orders", "armed"),
+    [
+        (facts(OURS, "2"), ["kexec", "systemctl reboot || reboot"], "1"),
+        (facts(OWN, "1"), ["kexec"], "0"),
+        (facts(OWN, "2"), ["kexec"], "1"),
+    ],
+    ids=["comes up", "stays", "falls back"],
+)
+def test_who_is_interrupted_while_a_kernel_boots_brings_the_machine_home(
+    then: Facts, orders: list[str], armed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else would, and nobody feeds its watchdog."""
+    machine = Played(facts(OWN, "1"), then, facts(OWN, "3"))
+    machine.watchdog = "i6300esb"
+    lab = lab_of(machine)
+    lab.boots = Boots(lab.machine, Rules(seconds=1.0), lab.evidence)
+    payload = cast(Payload, SimpleNamespace(module=SimpleNamespace(kernel=KERNEL)))
+    wait = Boots._wait
+
+    def interrupted(self: Boots, sent: Any, seconds: float) -> Any:
+        monkeypatch.setattr(Boots, "_wait", wait)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Boots, "_wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lab.ready(payload, tmp_path)
+    lab.close()
+    assert machine.left == orders
+    assert machine.armed[1] == armed
+
+
+def test_a_watchdog_that_was_armed_as_the_connection_broke_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Played(facts(OWN, "1"))
+    machine.watchdog = "i6300esb"
+    python = machine.python
+
+    def breaks(*words: str) -> tuple[int, str]:
+        python(*words)
+        if words[1] != "0":
+            raise InfraError("box: the ssh connection broke", transient=True)
+        return 0, ""
+
+    monkeypatch.setattr(machine, "python", breaks)
+    real = cast(Machine, machine)
+    with pytest.raises(InfraError, match="connection broke"):
+        Boots(real, Rules(seconds=1.0), Evidence(real)).into(KERNEL, tmp_path)
+    assert machine.armed == ("arm", "0", "i6300esb")

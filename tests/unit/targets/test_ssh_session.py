@@ -37,6 +37,7 @@ class Played:
         self.now: Facts | None = FACTS
         self.gone = False
         self.dies_of = ""
+        self.again: Facts | None = AGAIN
         self.done: list[str] = []
         self.homes: set[str] = set()
         self.notes: list[str] = []
@@ -81,7 +82,7 @@ class Played:
             message = json.loads(line)
             self.done += message.get("argv") or ([message["cmd"]] if "cmd" in message else [])
             if self.dies_of and self.dies_of in self.done:
-                self.gone, self.now = True, AGAIN
+                self.gone, self.now = True, self.again
             if "have" in message and not self.gone:
                 self._say({"have": 0})
             if message.get("cmd") == "suite":
@@ -170,13 +171,13 @@ def test_what_was_lost_before_is_not_told_again(tmp_path: Path) -> None:
 
 
 def test_the_driver_goes_while_it_is_this_sessions(tmp_path: Path) -> None:
-    for keep, words in ((False, ["suite", "rmmod", "amdxdna", "poweroff"]), (True, ["suite", "poweroff"])):
-        machine = Played({"event": "suite-end", "status": 0})
-        session = session_on(machine, tmp_path)
-        suite(session)
-        session.close(keep_driver=keep)
-        assert machine.done == words
-        assert machine.notes == []
+    machine = Played({"event": "suite-end", "status": 0})
+    session = session_on(machine, tmp_path)
+    suite(session)
+    session.close()
+    assert machine.done == ["suite", "rmmod", "amdxdna", "poweroff"]
+    assert machine.notes == []
+    assert session.unloaded
 
 
 def test_one_whose_suite_did_not_end_stays(tmp_path: Path) -> None:
@@ -195,3 +196,17 @@ def test_a_kernel_that_dies_of_its_drivers_end_is_told_of_this_session(tmp_path:
     assert "poweroff" not in machine.done
     assert session.late is not None
     assert not session.late.ours
+    assert session.unloading
+    assert not session.unloaded
+
+
+def test_a_machine_that_is_silent_in_the_end_is_looked_at_by_who_finds_it_again(tmp_path: Path) -> None:
+    machine = Played({"event": "suite-end", "status": 0})
+    machine.dies_of = "rmmod"
+    session = session_on(machine, tmp_path)
+    suite(session)
+    machine.again = None
+    session.close()
+    assert session.late is None
+    assert not session.was_lost
+    assert any("box: behind the last test" in note and "did not come back" in note for note in machine.notes)

@@ -54,7 +54,10 @@ def test_a_folders_name_is_no_command_of_roots(folder: str, goes: bool) -> None:
     ],
     ids=["comes back", "does not", "has booted since", "had none"],
 )
-def test_the_machines_own_driver_comes_back(loaded: bool, boots: bool, modprobe: int, asked: bool, told: bool) -> None:
+@pytest.mark.parametrize("ours", [True, False])
+def test_the_machines_own_driver_comes_back(
+    ours: bool, loaded: bool, boots: bool, modprobe: int, asked: bool, told: bool
+) -> None:
     done: list[str] = []
     notes: list[str] = []
     found = read(SAID)
@@ -64,6 +67,8 @@ def test_the_machines_own_driver_comes_back(loaded: bool, boots: bool, modprobe:
 
     def root(script: str, seconds: float) -> tuple[int, str]:
         done.append(script)
+        if script.startswith("rmmod"):
+            return 0, ""
         return (0 if loaded else 1, "") if script.startswith("test") else (modprobe, "Operation not permitted")
 
     machine = SimpleNamespace(
@@ -71,7 +76,28 @@ def test_the_machines_own_driver_comes_back(loaded: bool, boots: bool, modprobe:
     )
     upkeep = Upkeep(cast(Machine, machine))
     upkeep.first()
+    upkeep.ours = "1" if ours else ""
     facts.boot_id = "2" if boots else "1"
     upkeep.last()
     assert (OWN_DRIVER in done) is asked
+    assert any("rmmod" in script for script in done) is (ours and not boots)
     assert bool(notes) is told
+
+
+def test_a_driver_under_test_that_does_not_go_is_told() -> None:
+    notes: list[str] = []
+    found = read(SAID)
+    assert found is not None
+    host = replace(found, left=(), users=(), clock=0.0, installed=())
+
+    def root(script: str, seconds: float) -> tuple[int, str]:
+        return (1, "rmmod: ERROR: Module amdxdna is in use") if script.startswith("rmmod") else (0, "")
+
+    facts = SimpleNamespace(boot_id="1")
+    machine = SimpleNamespace(name="box", host=lambda: host, note=notes.append, root=root, ask=lambda: facts)
+    machine.do = lambda *words: ""
+    upkeep = Upkeep(cast(Machine, machine))
+    upkeep.first()
+    upkeep.ours = "1"
+    upkeep.last()
+    assert notes == ["box: the driver under test does not go: rmmod: ERROR: Module amdxdna is in use"]
