@@ -10,13 +10,15 @@ need not be asked again. A lane whose driver is bit for bit another lane's has t
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from harness.errors import InfraError
 from harness.formats.events import load_events
 from harness.formats.records import fold
+from harness.host import notes
 from harness.host.data import data_folder
 from harness.host.store import Store, hash_tree, key_of
 from harness.host.vm import Machine
@@ -123,6 +125,5 @@ def remember(store: Store, profile: Profile, events: Sequence[Mapping[str, Any]]
     except (OSError, ValueError):
         kept = {}
     kept[profile.value] = {**timings(store, profile), **{k: round(v, 1) for k, v in seconds.items()}}
-    partial = path.with_name(f".timings.{os.getpid()}")
-    partial.write_text(json.dumps(kept, indent=1))
-    partial.replace(path)
+    with suppress(InfraError):
+        notes.write(path, json.dumps(kept, indent=1))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.formats.lost_memory import halves, lost_memory
-from harness.formats.records import KERNEL_LOG
+from harness.model.result import KERNEL_LOG
 from harness.model.session import Lost
 from harness.plan import Cell
 from harness.starts import NotRestored, NotUp
@@ -21,14 +21,16 @@ Ask = Callable[[Sequence[str]], Lost | None]
 
 def look(
     cell: Cell, events: Sequence[Mapping[str, Any]], ask: Ask, stopped: Callable[[], bool], note: Callable[[str], None]
-) -> None:
+) -> str:
     """Ask all tests of a cell that ended by themselves once more. ``events`` are those of the lane, and grow; where an
-    earlier process was stopped, this goes on."""
+    earlier process was stopped, this goes on. Why not all was looked at; empty: it was."""
     while parts := left(cell, events):
         why = "we were stopped" if stopped() else _ask(ask, parts[-1])
         if why or parts[-1] in left(cell, events):
-            note(f"{cell.lane}: kmemleak did not look at {cell.group or 'the suite'}: {why or 'it is off'}")
-            return
+            why = f"kmemleak did not look at {cell.group or 'the suite'}: {why or 'it is off'}"
+            note(f"{cell.lane}: {why}")
+            return why
+    return ""
 
 
 def _ask(ask: Ask, tests: Sequence[str]) -> str:

@@ -21,12 +21,13 @@ from harness import kmemleak
 from harness.checks.suite import planned, run_suite
 from harness.errors import InfraError, UsageError
 from harness.formats.events import reported
-from harness.formats.records import KERNEL_LOG, fold
+from harness.formats.records import fold
 from harness.formats.splat import find_splats
 from harness.host.recorder import Recorder
 from harness.log import say, step
 from harness.model.judge import LaneResults
 from harness.model.kernel import Module
+from harness.model.result import KERNEL_LOG
 from harness.model.session import Lost, Session, Start, SuiteRequest
 from harness.plan import BASE, Cell
 from harness.starts import NotRestored, NotUp, Opener, Starts
@@ -87,10 +88,11 @@ class LaneRun:
         return self.records.events
 
     def stage(self, name: str, outcome: str, evidence: str = "", seconds: float = 0.0, console: str = "") -> None:
-        """Record how a stage ended, once: a stage that passed before is not recorded again."""
+        """Record how a stage ended, once: a stage that passed the last time is not recorded again."""
         record = {"event": "stage", "id": f"stage/{name}", "outcome": outcome}
         with self._lock:
-            if outcome == "PASS" and any(all(e.get(k) == v for k, v in record.items()) for e in self.events):
+            last = next((e for e in reversed(self.events) if e.get("id") == record["id"]), None)
+            if outcome == "PASS" and last is not None and last.get("outcome") == "PASS":
                 return
             self.records.add({**record, "evidence": evidence, "seconds": round(seconds, 3), "console": console})
 
@@ -99,7 +101,9 @@ class LaneRun:
         they lost, if that is asked. A guest is not replaced by a fresh one when ``enough`` is known."""
         self._answer(cell, enough)
         if self.question.kmemleak and cell.look:
-            kmemleak.look(cell, self.events, partial(self._look_at, cell), lambda: self._stopped, self.note)
+            why = kmemleak.look(cell, self.events, partial(self._look_at, cell), lambda: self._stopped, self.note)
+            if why:
+                self.records.add({"event": "unlooked", "attempt": cell.attempt, "group": cell.group, "why": why})
 
     def answered(self, cells: Sequence[Cell]) -> bool:
         """Whether kmemleak has looked at all these cells, if it is asked."""
@@ -257,9 +261,9 @@ class LaneRun:
         before = next((e for e in self.events if e.get("event") == "driver"), None)
         if before is None:
             self.records.add({"event": "driver", **mine})
-        elif before["module"] != mine["module"] and [before[k] for k in ("kernel", "digest")] != [
-            mine[k] for k in ("kernel", "digest")
-        ]:
+        elif before["module"] == mine["module"] or all(before[k] == mine[k] for k in ("kernel", "digest")):
+            self.records.add({"event": "taken-up"})
+        else:
             raise AnotherDriver(
                 f"{self.folder} has answers of another driver: its sources have changed since then",
                 hint="name another --out",

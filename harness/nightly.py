@@ -146,9 +146,12 @@ class Nightly:
             again = not isinstance(error, HarnessError) or (isinstance(error, InfraError) and error.transient)
             self.nights.trouble(run.id, "; ".join(lines), self.clock() - started, again and run.tries == 0)
         except Exception:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "traceback.txt").write_text(traceback.format_exc())
             said = f"a bug of xdna-harness, please report it: {folder / 'traceback.txt'}"
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "traceback.txt").write_text(traceback.format_exc())
+            except OSError:  # a full disk, which may be the bug
+                said = f"a bug of xdna-harness, please report it: {traceback.format_exc().splitlines()[-1]}"
             say(said, style="red")
             self.nights.trouble(run.id, said, self.clock() - started, again=False)
 

@@ -11,6 +11,7 @@ from harness.log import say
 from harness.model.blame import questions
 from harness.model.finding import Kind
 from harness.model.judge import LaneResults
+from harness.model.result import KERNEL_LOG, Outcome
 from harness.plan import (
     BASE,
     HEAD,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 def repeat(run: Run) -> None:
     """Ask again what looks worse, or without a base fails, until the judge has enough answers."""
     variant = run.job.variant
+    run.ask(_cut_off(run))
     for attempt in range(2, 2 * run.job.attempts if run.job.per_patch else run.job.attempts + 1):
         seen, series = lane_results(run.out, run.job)
         if BASE not in seen:
@@ -51,6 +53,19 @@ def repeat(run: Run) -> None:
         what = "have changed" if BASE in seen else "failed"
         say(f"{len(tests)} test(s) {what}: asking again in fresh guests, attempt {attempt}")
         run.ask(_spread(run, cells, seen))
+
+
+def _cut_off(run: Run) -> list[Cell]:
+    """What was being asked again when an earlier process was stopped, or the lab stumbled: an ERROR is an answer for
+    the judge, so nothing else asks it any more."""
+    seen, _ = lane_results(run.out, run.job)
+    asked: dict[tuple[str, int], list[str]] = {}
+    for name in run.lanes.keys() & seen.keys():
+        for result in seen[name].results:
+            askable = "::" in result.id or result.id == KERNEL_LOG
+            if askable and result.outcome is Outcome.ERROR and result.attempt > 1:
+                asked.setdefault((name, result.attempt), []).append(result.id)
+    return [Cell(name, run.job.variant, attempt, tuple(tests)) for (name, attempt), tests in sorted(asked.items())]
 
 
 def _spread(run: Run, cells: Sequence[Cell], seen: Mapping[str, LaneResults]) -> Sequence[Cell]:

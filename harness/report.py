@@ -22,7 +22,7 @@ from harness.model.alone import judge_alone
 from harness.model.blame import Culprit, Prefix, culprits, verdict
 from harness.model.changed import ChangedFile
 from harness.model.finding import Finding
-from harness.model.judge import LaneResults, judge
+from harness.model.judge import LaneResults, Verdict, judge
 from harness.model.known import Hidden, KnownFailure, hide, mended
 from harness.model.measures import numbers
 from harness.model.memory import Held, held
@@ -76,6 +76,8 @@ def derive(run: Path, over: bool = False) -> Report:
     if base is not None and series:
         found = culprits(base, series, _without(events, results))
         judgement = verdict(judgement, found, base, series)
+    if not over and judgement.verdict is Verdict.GOOD:
+        judgement = replace(judgement, verdict=Verdict.UNKNOWN, reasons=(UNFINISHED,))
     about = last(events, "series")
     counted = _counted(run)
     table, own = _coverage(counted)

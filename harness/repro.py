@@ -14,14 +14,13 @@ from typing import Any
 
 from harness.errors import InfraError, UsageError
 from harness.formats.events import load_events
-from harness.formats.records import KERNEL_LOG
 from harness.host.store import Store
 from harness.job import Job, read_toml
 from harness.lane import Broken, LaneRun
 from harness.log import warn
 from harness.model.again import matching
 from harness.model.kernel import Module
-from harness.model.result import Outcome, Result
+from harness.model.result import KERNEL_LOG, Outcome, Result
 from harness.model.session import Session, Start
 from harness.plan import HEAD, WITHOUT, Cell, Plan, without
 from harness.report import LANE_RECORDS, RUN_RECORDS, derive

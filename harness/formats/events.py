@@ -22,9 +22,11 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
                  test, in a boot that is not named
     fault        boot, attempt, what                                the emulation, not the kernel, went wrong
     stopped                                                         we ended the lane before it had all its answers
+    unlooked     attempt, group, why                                not all of these tests was looked at by kmemleak
     suite-end    boot, attempt, status, text, kmsg; unreferenced, since: what kmemleak found, and from which jiffies on;
                  id: whose the messages are, if that is known
     driver       kernel, module, digest                             whose answers these are
+    taken-up                                                        another process goes on with the lane
     reused       run                                                what follows was answered in an earlier run
 
 Guests run side by side: their events are told apart by ``boot``.

@@ -6,7 +6,7 @@ The guest only collects. What is a splat is decided here, and can be decided aga
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,12 +16,10 @@ from harness.formats.splat import find_splats
 from harness.model.finding import Finding, Kind
 from harness.model.judge import LaneResults
 from harness.model.leak import leaks
-from harness.model.result import Measure, Outcome, Result, Series
-
-KERNEL_LOG = "boot/kernel-log"
-"""Pseudo test: what the kernel said before the first test began, or as the driver was unloaded."""
+from harness.model.result import KERNEL_LOG, Measure, Outcome, Result, Series
 
 SUITE = "stage/suite"
+RESTART = "stage/restart"
 STOPPED = ("stopped", 0)
 NO_TESTS = 5
 """pytest's exit status when it collected nothing."""
@@ -41,6 +39,7 @@ class _Fold:
     """Tests (id and attempt) and stages at which we were at fault, until they are asked again."""
     no_tests: str = ""
     naming: bool = False
+    group: str = ""
     outside: Event = field(default_factory=dict)
     ran: list[tuple[str, int]] = field(default_factory=list)
     suspects: list[Suspects] = field(default_factory=list)
@@ -79,6 +78,15 @@ class _Fold:
     def place(self, test: tuple[str, int]) -> int | None:
         """Of its latest answer."""
         return next((i for i, r in reversed(list(enumerate(self.results))) if (r.id, r.attempt) == test), None)
+
+    def forget(self, which: Callable[[Result], bool]) -> None:
+        """Drop what was said before it was asked anew."""
+        gone = [r for r in self.results if which(r)]
+        if gone:
+            self.unasked -= {(r.id, r.attempt) for r in gone}
+            last = self.results[self.last] if self.last is not None else None
+            self.results[:] = [r for r in self.results if r not in gone]
+            self.last = self.results.index(last) if last in self.results else None
 
     def cut(self) -> None:
         """The harness itself stopped while a test ran."""
@@ -143,8 +151,27 @@ def _stopped(state: _Fold, event: Event) -> None:
     state.unasked.add(STOPPED)
 
 
+def _taken_up(state: _Fold, event: Event) -> None:
+    """Another process goes on with the lane: what the lab could not do the last time is tried anew, and recorded again
+    if it fails again."""
+    state.forget(lambda r: r.id in (SUITE, RESTART) and r.outcome is Outcome.ERROR)
+
+
+def _unlooked(state: _Fold, event: Event) -> None:
+    """kmemleak did not get to look at all tests of a group: nobody knows what memory they lose."""
+    group, attempt = str(event.get("group") or ""), int(event["attempt"])
+    state.forget(lambda r: (r.id, r.attempt) == (_look(group), attempt))
+    state.results.append(Result(_look(group), Outcome.ERROR, str(event.get("why", "")), attempt))
+    state.unasked.add((_look(group), attempt))
+
+
+def _look(group: str) -> str:
+    return f"kmemleak/{group or 'suite'}"
+
+
 def _boot(state: _Fold, event: Event) -> None:
     state.cut()
+    state.group = str(event.get("group") or "")
     state.unasked.discard(STOPPED)
     state.last = None
     state.ran = []
@@ -240,6 +267,7 @@ def _suite_end(state: _Fold, event: Event) -> None:
     findings = find_splats(event.get("kmsg", ()))
     if "unreferenced" in event:  # in full; the kernel's log only counts it
         findings = [finding for finding in findings if finding.kind is not Kind.KMEMLEAK]
+        state.forget(lambda r: (r.id, r.attempt) == (_look(state.group), int(event["attempt"])))
         _lost_memory(state, event)
     if "id" in event:
         state.blame((str(event["id"]), int(event["attempt"])), findings)
@@ -273,6 +301,8 @@ _HANDLERS = {
     "stage": _stage,
     "boot": _boot,
     "stopped": _stopped,
+    "taken-up": _taken_up,
+    "unlooked": _unlooked,
     "suite-start": _suite_start,
     "test-start": _test_start,
     "test-end": _test_end,

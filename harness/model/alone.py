@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.model.judge import CONFIRM, Change, Comparison, Judgement, LaneResults, exhausted, verdict_of
+from harness.model.judge import CONFIRM, Change, Comparison, Judgement, LaneResults, counted, exhausted, verdict_of
 from harness.model.result import RANK, Outcome, Result
 
 
@@ -18,8 +18,13 @@ def _failed(result: Result) -> bool:
 
 
 def failures(head: LaneResults) -> list[str]:
-    """The tests whose first answer is a failure: what has to be asked again where there is no base."""
-    return [test for test, answers in head.by_id().items() if not answers[0].is_stage and _failed(answers[0])]
+    """The tests whose first answer is a failure, and a kernel's log of which any is: what has to be asked again where
+    there is no base."""
+    return [
+        test
+        for test, answers in head.by_id().items()
+        if not answers[0].is_stage and any(map(_failed, counted(test, answers)))
+    ]
 
 
 def wants_more_alone(head: Sequence[Result]) -> bool:
@@ -40,14 +45,16 @@ def judge_alone(head: LaneResults) -> Judgement:
 
 def _alone(test: str, head: Sequence[Result]) -> Comparison:
     """What one test came to that nothing is compared with."""
-    first, failed = (head[0] if head else None), sum(map(_failed, head))
+    first = head[0] if head else None
+    bad = [answer for answer in head if _failed(answer)] if any(map(_failed, counted(test, head))) else []
+    count = f"{len(bad)} of {len(head)}"
     change, reason = Change.SAME, ""
     if first is None or first.outcome is Outcome.ERROR:
         change, reason = Change.UNANSWERED, "never ran" if first is None else "could not be asked"
-    elif _failed(first) and first.is_stage:
+    elif bad and first.is_stage:
         change, reason = Change.REGRESSED, f"{first.outcome}, and not a known failure"
-    elif _failed(first) and failed >= CONFIRM:
-        change, reason = Change.REGRESSED, f"{first.outcome}, and not a known failure: {failed} of {len(head)}"
-    elif _failed(first):
-        change, reason = Change.SUSPECT, f"{first.outcome}, but not confirmed: {failed} of {len(head)}"
+    elif len(bad) >= CONFIRM:
+        change, reason = Change.REGRESSED, f"{bad[0].outcome}, and not a known failure: {count}"
+    elif bad:
+        change, reason = Change.SUSPECT, f"{bad[0].outcome}, but not confirmed: {count}"
     return Comparison(test, change, (), tuple(head), reason)

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from harness.model.result import RANK, Outcome, Result
+from harness.model.result import KERNEL_LOG, RANK, Outcome, Result
 
 ATTEMPTS = 5
 CONFIRM = 2
@@ -125,13 +125,21 @@ def worse(base: Result | None, head: Result | None, head_broken: bool = False) -
 
 
 def suspects(base: LaneResults, head: LaneResults) -> list[str]:
-    """The tests whose first answer is worse on head: what has to be asked again. Stages are not repeated."""
-    new = {test: answers[0] for test, answers in head.by_id().items()}
+    """The tests whose first answer is worse on head, and a kernel's log that is so later: what has to be asked again.
+    Stages are not repeated."""
+    new = head.by_id()
     return [
         test
         for test, answers in base.by_id().items()
-        if not answers[0].is_stage and worse(answers[0], new.get(test), head.broken)
+        if not answers[0].is_stage
+        and any(worse(answers[0], answer, head.broken) for answer in counted(test, new.get(test, ())) or (None,))
     ]
+
+
+def counted(test: str, answers: Sequence[Result]) -> Sequence[Result]:
+    """Those that make a suspect: the first one, since only what had looked bad was asked again; but every guest tells
+    of its kernel's log."""
+    return answers if test == KERNEL_LOG else answers[:1]
 
 
 def improvements(base: LaneResults, head: LaneResults) -> list[str]:
@@ -192,6 +200,8 @@ def _compare(test: str, base: Sequence[Result], head: Sequence[Result], head_bro
         return Comparison(test, change, tuple(base), tuple(head), reason)
 
     first_base, first_head = (base[0] if base else None), (head[0] if head else None)
+    if first_base is None and first_head is not None and first_head.outcome is Outcome.ERROR:
+        return call(Change.UNANSWERED, first_head.evidence.partition("\n")[0] or "could not be asked on head")
     if first_base is None or first_base.outcome is Outcome.ERROR:
         return call(Change.UNANSWERED, "no answer from base: no control, no claim")
     if first_head is None and (head_broken or first_base.outcome in (Outcome.SKIP, Outcome.FAIL, Outcome.LOST)):
@@ -207,7 +217,8 @@ def _compare(test: str, base: Sequence[Result], head: Sequence[Result], head_bro
     if first_base.outcome is Outcome.SKIP and first_head.outcome in (Outcome.FAIL, Outcome.LOST):
         return call(Change.UNANSWERED, f"skipped on base, {first_head.outcome} on head: no control, no claim")
     if not _better(first_base, first_head):
-        return call(Change.SAME)
+        later = [why for why in (worse(first_base, answer) for answer in counted(test, head)[1:]) if why]
+        return _confirm(test, base, head, f"{later[0]} when asked again") if later else call(Change.SAME)
     reason = f"{first_base.outcome} on base, {first_head.outcome} on head"
     if first_base.is_stage:
         return call(Change.FIXED, reason)

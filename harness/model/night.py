@@ -198,7 +198,12 @@ class Told:
     def trouble(self) -> bool:
         """It has no answer, or only a part of one. That guests do not agree is one, and told as such."""
         unknown = self.run.verdict == Verdict.UNKNOWN and not self.wavering
-        return self.run.state == "trouble" or self.partial or unknown
+        return self.run.state == "trouble" or self.given_up or self.partial or unknown
+
+    @property
+    def given_up(self) -> bool:
+        """It was begun, failed, and the night had no time for it a second time."""
+        return self.run.state == "left" and self.run.tries > 0
 
 
 @dataclass(frozen=True)

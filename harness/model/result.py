@@ -31,6 +31,11 @@ RANK = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.LOST: 2}
 """Worse is higher. SKIP and ERROR have no rank: they are not answers."""
 
 
+KERNEL_LOG = "boot/kernel-log"
+"""Pseudo test: what the kernel said before the first test began, or as the driver was unloaded. Every guest answers it,
+whatever else it was asked."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """A number with its unit ("bytes", "messages")."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from harness.errors import InfraError
 from harness.model.report import Report
 from harness.reporters import checks, data, junit, kcidb, ktap, markdown, page, reply, text
 
@@ -27,9 +28,13 @@ FILES = {"junit.xml": "junit", "report.json": "json", "report.html": "html"}
 
 
 def write(report: Report) -> None:
-    """Write the files of a run into its folder."""
+    """Write the files of a run into its folder. InfraError: disk."""
     for name, form in FILES.items():
-        (report.run / name).write_text(render(report, form))
+        try:
+            (report.run / name).write_text(render(report, form))
+        except OSError as error:
+            hint = f"nothing is lost: 'xdna-harness report {report.run}' makes it again"
+            raise InfraError(f"cannot write {report.run / name}: {error.strerror or error}", hint=hint) from error
 
 
 def render(report: Report, form: str, who: str = "") -> str:

@@ -50,7 +50,8 @@ def _runs(runs: Iterable[Told]) -> Iterator[str]:
     for told in runs:
         run = told.run
         took = f"{run.seconds:.0f} s" if run.seconds else "-"
-        state = run.verdict if run.state == "done" else {"left": "not asked: out of time"}.get(run.state, run.state)
+        left = "trouble" if told.given_up else "not asked: out of time"
+        state = run.verdict if run.state == "done" else {"left": left}.get(run.state, run.state)
         said = run.said or ("not all tests could be asked" if told.partial else "")
         yield f"  {state:8} {took:>7}  {run.title} ({run.why})" + (f": {said}" if said else "")
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InfraError
-from harness.formats.records import KERNEL_LOG
 from harness.lane import Broken
-from harness.model.result import Outcome
+from harness.model.result import KERNEL_LOG, Outcome
 from harness.model.session import SessionLost, Start
 from harness.model.variant import Variant
 from harness.plan import Cell

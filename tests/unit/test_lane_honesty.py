@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from harness.errors import InfraError, UsageError
-from harness.formats.records import KERNEL_LOG
 from harness.host.recorder import Recorder
 from harness.lane import Broken
-from harness.model.result import Outcome
+from harness.model.judge import LaneResults, Verdict, judge
+from harness.model.result import KERNEL_LOG, Outcome
 from harness.model.session import Lost, SessionLost, Start, SuiteRequest
 from harness.model.variant import Variant
 from harness.plan import Cell
-from tests.unit.scripted_lab import CELL, KERNEL_GONE, TESTS, Lab, ScriptedSession, lane, outcomes
+from tests.unit.scripted_lab import CELL, KERNEL_GONE, NPU_GONE, TESTS, Lab, ScriptedSession, lane, outcomes
 
 PANIC = Lost(False, "no hello within 90 s", "[    9.000000] Kernel panic - not syncing: Fatal exception")
 SILENT = Lost(False, "no hello within 90 s", "")
@@ -165,7 +165,17 @@ def test_a_stumble_of_the_lab_while_it_looks_spoils_no_answer(tmp_path: Path, wh
     run = lane(Lab(behave), tmp_path, kmemleak=True)
     run.run(CELL)
     assert [r.outcome for r in run.results().results if r.id in TESTS] == [Outcome.PASS] * 3
-    assert not run.results().broken
+    unseen = outcomes(run)["kmemleak/suite"]
+    assert unseen is Outcome.ERROR, "nobody knows what memory they lose"
+    assert judge(
+        LaneResults(tuple(r for r in run.results().results if "kmemleak" not in r.id)), run.results()
+    ).verdict == (Verdict.UNKNOWN)
+    run.close()
+    behaves = lane(Lab(), tmp_path, kmemleak=True)
+    behaves.claim()
+    behaves.run(CELL)
+    assert "kmemleak/suite" not in outcomes(behaves)
+    assert not behaves.results().broken
 
 
 def test_memory_that_was_lost_before_the_first_test_can_be_looked_for_alone(tmp_path: Path) -> None:
@@ -205,3 +215,46 @@ def test_what_base_said_once_before_its_first_test_does_not_excuse_the_head(tmp_
     run.run(Cell("base", Variant()))
     assert outcomes(run)[KERNEL_LOG] is Outcome.PASS
     assert len(notes) == 1
+
+
+class DiesTwice(Lab):
+    """Whose guests get into the suite, and lose their NPU before its first test."""
+
+    @contextmanager
+    def open(self, folder: Path, start: Start) -> Iterator[ScriptedSession]:
+        with super().open(folder, start) as session:
+            session.suite = _loses_its_npu  # type: ignore[method-assign]
+            yield session
+
+
+def _loses_its_npu(request: SuiteRequest) -> Iterator[Mapping[str, Any]]:
+    yield {"event": "suite-start", "tests": list(TESTS), "boot": request.boot, "attempt": request.attempt}
+    raise SessionLost(NPU_GONE)
+
+
+class ThenNoDisk(Lab):
+    """Whose first guest loses a test, and after which none starts any more."""
+
+    @contextmanager
+    def open(self, folder: Path, start: Start) -> Iterator[ScriptedSession]:
+        with super().open(folder, start) as session:
+            self.dead_boots = [InfraError("no disk")] * 2
+            yield session
+
+
+@pytest.mark.parametrize(("lab", "stage"), [(DiesTwice(), "stage/suite"), (ThenNoDisk(), "stage/boot")])
+def test_what_the_lab_could_not_do_is_tried_anew_by_who_goes_on(lab: Lab, stage: str, tmp_path: Path) -> None:
+    """A stage has no repetition: the ERROR of an earlier process stayed for ever."""
+    lab.behave = lambda test: "lost" if test == TESTS[0] else "pass"
+    run = lane(lab, tmp_path)
+    run.claim()
+    with pytest.raises(Broken):
+        run.run(CELL)
+    assert outcomes(run)[stage] is Outcome.ERROR
+    assert run.results().broken
+    run.close()
+    again = lane(Lab(), tmp_path)
+    again.claim()
+    again.run(CELL)
+    assert not again.results().broken
+    assert Outcome.ERROR not in outcomes(again).values()

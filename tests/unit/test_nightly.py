@@ -386,3 +386,20 @@ def test_what_could_not_be_asked_last_night_is_compared_with_the_night_before(la
     assert (came.exit_status, [told.news.worse for told in came.runs]) == (0, [(), (), ()])
     lab.says = {}
     assert [test for told in tonight(lab, tmp_path).runs for test in told.news.fixed] == [B]
+
+
+def test_a_full_disk_ends_no_night(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.errors["npu1"] = OSError(28, "No space left on device")
+    write = Path.write_text
+
+    def full(path: Path, text: str) -> int:
+        if path.name == "traceback.txt":
+            raise lab.errors["npu1"]
+        return write(path, text)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    came = tonight(lab, tmp_path)
+    said = {told.run.said for told in came.runs if told.run.state == "trouble"}
+    assert said == {"a bug of xdna-harness, please report it: OSError: [Errno 28] No space left on device"}
+    assert any(told.run.state == "done" for told in came.runs)
+    assert came.exit_status == 3

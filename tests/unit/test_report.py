@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from harness import repeat
 from harness import report as reports
-from harness.errors import UsageError
+from harness.errors import InfraError, UsageError
 from harness.formats import changes, gcov, lines
 from harness.job import Job, write_job
 from harness.model.changed import Ran
@@ -22,7 +25,9 @@ from harness.model.known import KnownFailure
 from harness.model.memory import Held
 from harness.model.rate import Rate
 from harness.model.report import Report
-from harness.reporters import data, junit, text
+from harness.plan import Cell
+from harness.reporters import data, junit, text, write
+from harness.run import Run
 
 A, B = "test_x.py::test_a", "test_x.py::test_b"
 KNOWN = KnownFailure("posted fix", ("7.3.*",), date(2099, 1, 1), test=A)
@@ -159,3 +164,38 @@ def test_what_is_missing_from_a_run_that_is_not_over_is_no_regression(
         found = reports.derive(tmp_path)
         assert found.judgement.verdict is verdict
         assert (reports.UNFINISHED in found.notes) is (verdict is Verdict.UNKNOWN)
+
+
+def test_a_run_that_is_not_over_is_not_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups of tests that never began have announced nothing that could be missing."""
+    assert report(tmp_path, monkeypatch, base={A: "pass"}, head={A: "pass"}).verdict is Verdict.GOOD
+    with (tmp_path / "run.jsonl").open("a") as stream:
+        stream.write(json.dumps({"event": "fact", "name": "begun", "text": "today"}) + "\n")
+    found = reports.derive(tmp_path)
+    assert (found.verdict, found.judgement.reasons) == (Verdict.UNKNOWN, (reports.UNFINISHED,))
+    assert reports.derive(tmp_path, over=True).verdict is Verdict.GOOD
+
+
+def test_what_was_cut_off_while_it_was_asked_again_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ERROR is an answer for the judge: nothing else would ask it any more."""
+    report(tmp_path, monkeypatch, base={A: "pass", B: "pass"}, head={A: "pass", B: "fail"})
+    where = next((tmp_path / "head").glob("*/results.jsonl"))
+    place = {"boot": 2, "attempt": 2}
+    events: list[dict[str, object]] = [{"event": "boot", **place}, {"event": "suite-start", "tests": [B], **place}]
+    events += [
+        {"event": "test-start", "id": B, **place},
+        {"event": "unlooked", "attempt": 2, "group": "", "why": "npu"},
+    ]
+    with where.open("a") as stream:
+        stream.writelines(json.dumps(event) + "\n" for event in events)
+    job = Job(kernel="debian:7.3")
+    run = cast(Run, SimpleNamespace(out=tmp_path, job=job, lanes={"base": None, "head": None}))
+    assert repeat._cut_off(run) == [Cell("head", job.variant, 2, (B,))]
+
+
+def test_a_report_on_a_full_disk_is_the_labs_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = report(tmp_path, monkeypatch, head={A: "pass"})
+    (tmp_path / "report.json").mkdir()
+    with pytest.raises(InfraError, match=r"cannot write .*report\.json") as caught:
+        write(found)
+    assert f"xdna-harness report {tmp_path}" in caught.value.hint

@@ -12,8 +12,8 @@ from typing import Any
 from harness.errors import InfraError
 from harness.formats.machine_facts import Facts
 from harness.formats.pstore import since
-from harness.formats.records import KERNEL_LOG
 from harness.formats.splat import find_splats, task_of
+from harness.model.result import KERNEL_LOG
 from harness.model.session import Lost
 from harness.targets.ssh.evidence import Evidence
 from harness.targets.ssh.machine import Machine

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats.machine_facts import Facts, unfit, unusable
-from harness.formats.records import KERNEL_LOG
 from harness.host.leases import LeaseLost
 from harness.host.payload import Payload
+from harness.model.result import KERNEL_LOG
 from harness.model.session import Lost, Start
 from harness.model.variant import AddressMode
 from harness.targets.ssh.aftermath import Aftermath, Late, nobody, whose

@@ -7,9 +7,9 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
-from harness.formats.records import KERNEL_LOG
 from harness.formats.splat import find_splats
 from harness.host.agent import Event
+from harness.model.result import KERNEL_LOG
 from harness.model.session import SuiteRequest
 
 LOG_LINES = 160

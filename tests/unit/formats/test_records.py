@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from harness.formats.events import read_events, reported
-from harness.formats.records import KERNEL_LOG, fold
+from harness.formats.records import fold
 from harness.model.judge import LaneResults
-from harness.model.result import Outcome, Result
+from harness.model.result import KERNEL_LOG, Outcome, Result
 
 A, B = "test_x.py::test_a", "test_x.py::test_b"
 WARN = [

@@ -23,7 +23,7 @@ from harness.model.judge import (
     wants_more,
     worse,
 )
-from harness.model.result import Outcome, Result
+from harness.model.result import KERNEL_LOG, Outcome, Result
 
 P, F, L, S, E = Outcome.PASS, Outcome.FAIL, Outcome.LOST, Outcome.SKIP, Outcome.ERROR
 STAGES = [Result("stage/build", P), Result("stage/boot", P)]
@@ -270,3 +270,24 @@ def test_what_is_known_to_fail_was_not_fixed() -> None:
     hidden = LaneResults(tuple(replace(r, known=r.id == T) for r in passed.results), passed.planned)
     assert change(judge(lane(F), passed)) is Change.FIXED
     assert change(judge(lane(F), hidden)) is Change.SAME
+
+
+def test_what_a_kernel_says_in_a_later_guest_counts() -> None:
+    """Every guest tells of its boot, whatever it is asked again; of the tests only those that looked bad are."""
+
+    def log(*outcomes: Outcome) -> LaneResults:
+        return LaneResults(tuple(Result(KERNEL_LOG, outcome, attempt=n) for n, outcome in enumerate(outcomes, 1)))
+
+    assert suspects(log(P), log(P, L)) == [KERNEL_LOG]
+    assert judge(log(P), log(P, L)).verdict is Verdict.UNKNOWN
+    assert judge(log(P, P, P, P, P), log(P, L, L)).verdict is Verdict.BAD
+    assert judge(log(P, P, L), log(P, L, P)).verdict is Verdict.GOOD, "base's kernel does so, too"
+    assert failures(log(P, L)) == [KERNEL_LOG]
+    assert judge_alone(log(P, L)).verdict is Verdict.UNKNOWN
+    assert judge_alone(log(P, L, L)).verdict is Verdict.BAD
+
+
+def test_what_only_head_could_not_be_asked_says_why() -> None:
+    found = judge(lane(P), LaneResults((*lane(P).results, Result("kmemleak/suite", E, "kmemleak did not look\nmore"))))
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.reasons == ("kmemleak/suite: kmemleak did not look",)

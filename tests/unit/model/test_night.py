@@ -125,7 +125,8 @@ def test_the_newest_night_and_the_last_failing_one_stay() -> None:
 
 
 def run(state: str, verdict: str = "GOOD") -> NightRun:
-    return NightRun(1, 1, "e", "t", "", "", "", "f", state, 1, 0.0, 1.0, verdict, "k", "")
+    tries = 0 if state == "left" else 1
+    return NightRun(1, 1, "e", "t", "", "", "", "f", state, tries, 0.0, 1.0, verdict, "k", "")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,7 @@ def run(state: str, verdict: str = "GOOD") -> NightRun:
         ([Told(run("done", Verdict.UNKNOWN), wavering=True)], 0),
         ([Told(run("done", Verdict.BAD), News(still=("t",)), partial=True)], 3),
         ([Told(run("done")), Told(run("left", ""))], 0),
+        ([Told(run("done")), Told(replace(run("left", ""), tries=1))], 3),  # it failed, and was not tried once more
         ([Told(run("left", ""))], 3),
     ],
 )

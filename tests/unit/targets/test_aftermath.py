@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from harness.errors import InfraError
 from harness.formats.machine_facts import Facts
-from harness.formats.records import KERNEL_LOG
+from harness.model.result import KERNEL_LOG
 from harness.model.session import Lost
 from harness.targets.ssh.aftermath import Aftermath, whose
 from harness.targets.ssh.evidence import Evidence
