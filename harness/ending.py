@@ -15,17 +15,18 @@ ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def end_in_order() -> None:
-    """From now on these are a KeyboardInterrupt, the first of them: while things are given back others change nothing,
-    a terminal that goes away says so twice. What is ignored stays so (nohup). Programs that we start begin without
-    this: exec takes handlers away."""
+    """From now on these are a KeyboardInterrupt, as Ctrl-C is, the first of them: while things are given back others
+    change nothing, a terminal that goes away says so twice. What is ignored stays so (nohup). Programs that we start
+    begin without this: exec takes handlers away."""
     if threading.current_thread() is not threading.main_thread():
         return
-    for number in ENDS:
+    for number in (signal.SIGINT, *ENDS):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _first)
 
 
 def _first(number: int, frame: FrameType | None) -> None:
+    """A second Ctrl-C is a person's, and ends the giving back."""
     for each in ENDS:
         if signal.getsignal(each) is _first:
             signal.signal(each, _again)

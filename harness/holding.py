@@ -5,7 +5,7 @@ before it is given back."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
 
 from harness.errors import HarnessError, InfraError
@@ -94,13 +94,22 @@ def _place(job: Job) -> AbstractContextManager[None]:
 
 
 def _look_at(machine: str, hands: Remote, record: HealthRecord, run: str) -> None:
-    """The run is over: nothing that shows now changes what it came to."""
+    """The run is over: nothing that shows now changes what it came to. A machine that a person has called BROKEN
+    meanwhile stays so."""
     try:
+        known = record.now(machine)
+        if known is not None and known.state is HostState.BROKEN:
+            say(told(machine, known))
+            return
         repair(machine, hands, record, run)
     except LeaseLost:
         say(f"{machine} is not ours any more: who has it will see in which state it is")
     except HarnessError as error:
         say(f"nobody knows how {machine} is: {error.message}")
+    except BaseException:
+        with suppress(HarnessError):
+            record.set(machine, HostState.SUSPECT, "the run was interrupted before anybody had looked at it", run)
+        raise
 
 
 def mend(target: str, run: str) -> tuple[str, Outcome]:

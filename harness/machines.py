@@ -36,7 +36,7 @@ def borrow(job: Job, out: Path, lease: Lease, note: Callable[[str], None]) -> Ss
     """The machine behind ssh that the job names, with its switch and its console as far as the lab file knows them;
     what the console says goes to ``out``/console.log. ``note`` goes into the report. Every command and the switch are
     behind the lease. UsageError: the ssh configuration or the lab file cannot be read."""
-    machine = Machine(reach(job.machine), lease.guard, job.boot_seconds, note)
+    machine = Machine(reach(job.machine), lease, job.boot_seconds, note)
     from_outside = outside(machine.name)
     evidence = Evidence(machine, from_outside.console(out / "console.log"))
     boots = None

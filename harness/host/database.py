@@ -8,10 +8,14 @@ would bring a language of its own for a dozen statements that both understand as
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import sqlite3
+import stat
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,6 +41,7 @@ class Database:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 sqlite3.connect(self.path).close()
+                _share(self.path)
             except (OSError, sqlite3.Error) as error:
                 raise InfraError(f"cannot make {self.name}: {error}", hint="name another place") from error
         for table in tables:
@@ -96,11 +101,41 @@ class Database:
                 options=f"-c statement_timeout={milliseconds}",
                 tcp_user_timeout=milliseconds,
             ) as connection:
-                yield connection, "%s"
+                with _cut_after(2 * SECONDS, connection.fileno()):
+                    yield connection, "%s"
         except psycopg.Error as error:
             raise self._trouble(error) from error
 
     def _trouble(self, error: Exception) -> InfraError:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = "is the server up, and may you log in?" if self.server else "is the disk full, or the file gone?"
+        if "readonly" in said and not self.server:
+            hint = "you may not write it: whoever made it must let your group"
         return InfraError(f"cannot use the database {self.name}: {said}", hint=hint, transient=True)
+
+
+def _share(path: Path) -> None:
+    """A new file is for all to whom its folder is, whoever made it first: a machine has one table for all its users."""
+    folder = path.parent.stat()
+    with suppress(OSError):  # not a member of that group
+        os.chown(path, -1, folder.st_gid)
+    path.chmod(stat.S_IMODE(folder.st_mode) & 0o666 | 0o600)
+
+
+@contextmanager
+def _cut_after(seconds: float, fd: int) -> Iterator[None]:
+    """A server that took a statement and stands still ends no wait by itself, whatever it was told; the end of the
+    connection does."""
+    with socket.socket(fileno=os.dup(fd)) as line:
+
+        def cut() -> None:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(seconds, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()

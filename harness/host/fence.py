@@ -15,6 +15,8 @@ FOLDERS = "/var/lib/xdna-harness /run/xdna-harness"
 REFUSED = 76
 """Exit status of a script that was not run; EX_PROTOCOL of sysexits.h."""
 WORD = "xdna-fence:"
+OVERTAKEN = "a later holder"
+"""In that line: the machine is another's. Else the fence itself cannot be raised."""
 
 _CHECK = """\
 umask 022
@@ -32,6 +34,6 @@ if [ "$(id -u)" = 0 ]; then {check}; elif sudo -n true 2>/dev/null; then sudo -n
 
 def guarded(script: str, token: int, who: str, folders: str = FOLDERS) -> str:
     """The sh script behind the fence: it runs only if no later token was seen. Its exit status is its own, or REFUSED
-    after a line that begins with WORD."""
+    after a line that begins with WORD and says why."""
     check = shlex.join(["sh", "-c", _CHECK, "fence", folders, str(token), who])
     return _AS_ROOT.format(check=check, script=script)

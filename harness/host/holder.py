@@ -24,8 +24,18 @@ def this_process(run: str) -> Holder:
 
 
 def is_gone(holder: Holder) -> bool:
-    """Whether it certainly runs no more; False also when nobody can tell from here."""
-    return bool(holder.place) and holder.place == _place() and _started(holder.pid) != holder.started
+    """Whether it certainly runs no more; False also when nobody can tell from here, as of another user's process where
+    /proc hides these (hidepid)."""
+    if not holder.place or holder.place != _place() or holder.pid < 1:
+        return False
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it runs, and is another user's
+        pass
+    started = _started(holder.pid)
+    return started is not None and bool(holder.started) and started != holder.started
 
 
 def _place() -> str:
@@ -37,10 +47,10 @@ def _place() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """When a process began, in ticks since boot (proc(5), stat: field 22); None when there is none, or its parent only
-    has to take note of its end."""
+    """When a process began, in ticks since boot (proc(5), stat: field 22); 0 when its parent only has to take note of
+    its end, None when that cannot be read."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    return 0 if fields[0] in "ZX" else int(fields[19])

@@ -29,6 +29,8 @@ URL = "XDNA_HARNESS_LEASES"
 SHARED = Path("/var/lib/xdna-harness/leases.sqlite")
 """Used when its folder is there and can be written: one table for all users of this machine."""
 LOOK_SECONDS = 1.0
+RELEASE_SECONDS = 10.0
+"""How long a statement that is on its way is waited for: twice what it may take."""
 
 TABLE = (
     "leases (machine TEXT PRIMARY KEY, token BIGINT NOT NULL, beat BIGINT NOT NULL, seconds DOUBLE PRECISION NOT NULL,"
@@ -69,14 +71,16 @@ class Lease:
         self.abandoned = before if before is not None and before.held else None
         """The holder before us, when it ended without giving the machine back: in which state, nobody knows."""
         self.on_lost: Callable[[str], None] = lambda why: None
-        """Called once, from the renewing thread, when the lease is lost: close what leads to the machine."""
+        """Called once, from a thread of its own, when the lease is lost: close what leads to the machine."""
         self._database = database
         self._clock = clock
         self._until = renewed + held.seconds
         self._lost = ""
         self._trouble = ""
         self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._news = threading.Event()
+        """Set when it is lost, or given back."""
+        self._threads: list[threading.Thread] = []
 
     def check(self) -> None:
         """Raise LeaseLost unless the machine is ours now."""
@@ -95,6 +99,11 @@ class Lease:
         self.check()
         return guarded(script, self.token, str(self.holder))
 
+    def lose(self, why: str) -> None:
+        """Somebody who must know says that the machine is another's."""
+        self._lost = self._lost or why
+        self._news.set()
+
     def renew(self) -> None:
         """Renew once. Raises LeaseLost; a database that does not answer is waited for until the lease is over."""
         self.check()
@@ -108,7 +117,7 @@ class Lease:
         if changed:
             self._until, self._trouble = before + self.seconds, ""
         else:
-            self._lost = self._successor()
+            self.lose(self._successor())
         self.check()
 
     def _successor(self) -> str:
@@ -118,24 +127,36 @@ class Lease:
         return "another holder came"
 
     def keep(self) -> None:
-        """Renew from a thread until :meth:`release`."""
-        self._thread = threading.Thread(target=self._renew_on, name=f"lease of {self.machine}", daemon=True)
-        self._thread.start()
+        """Renew from a thread until :meth:`release`. Another one only looks at the clock: a database may keep whoever
+        asks it waiting for longer than the lease lasts."""
+        self._threads = [
+            threading.Thread(target=target, name=f"lease of {self.machine}", daemon=True)
+            for target in (self._renew_on, self._watch)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def _renew_on(self) -> None:
-        while not self._ended.wait(self.seconds / RENEWALS):
-            try:
+        with suppress(LeaseLost):
+            while not self._ended.wait(self.seconds / RENEWALS):
                 self.renew()
+
+    def _watch(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self.check()
             except LeaseLost as lost:
                 warn(lost.message)
                 self.on_lost(lost.message)
                 return
+            self._news.wait(max(0.0, self._until - self._clock()))
 
     def release(self) -> None:
         """Give it back; one that is lost already is nobody's business any more."""
         self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._news.set()
+        for thread in self._threads:
+            thread.join(RELEASE_SECONDS)
         try:
             self.check()
             self._lost = "it was given back"

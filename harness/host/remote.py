@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from harness.errors import HarnessError, InfraError
 from harness.formats.machine_facts import PROBE, Facts, read
-from harness.host.leases import Lease
+from harness.host.leases import Lease, LeaseLost
 from harness.host.ssh import BadHostKey, Connection, connect
 from harness.host.ssh_config import Reach
 from harness.model.health import Act
@@ -59,6 +59,8 @@ class Remote:
         """Do it: what went wrong, in words. UsageError: host key or login; LeaseLost."""
         try:
             {Act.PROBE: self._probe, Act.REBOOT: self._reboot, Act.POWER_CYCLE: self._power_cycle}[act]()
+        except LeaseLost:
+            raise
         except InfraError as error:
             self.lease.check()
             return error.message
@@ -87,14 +89,14 @@ class Remote:
             raise InfraError(f"the kernel of {self.reach.name} died in part (an oops or BUG)")
 
     def _facts(self) -> Facts:
-        connection = connect(self.reach, self.lease.guard)
+        connection = connect(self.reach, self.lease)
         try:
             return asked(connection, self.reach.name)
         finally:
             connection.close()
 
     def _reboot(self) -> None:
-        connection = connect(self.reach, self.lease.guard)
+        connection = connect(self.reach, self.lease)
         try:
             self._before = asked(connection, self.reach.name).boot_id
             connection.run(REBOOT, PROBE_SECONDS)
@@ -106,6 +108,6 @@ class Remote:
         assert self.power is not None
         with suppress(InfraError):
             self._before = self._facts().boot_id
-        self.lease.check()
+        self.lease.check()  # also when the machine itself has refused us
         self.power()
         self._waits = True

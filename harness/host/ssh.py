@@ -11,10 +11,9 @@ import re
 import shlex
 import socket
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn, Protocol, cast
 
 import paramiko
 
@@ -33,9 +32,27 @@ CUT_SHORT = ("transport shut down or saw EOF", "Authentication timeout")
 LOOK_SECONDS = 1.0
 """How long one of a command's streams is waited for, while the other may fill."""
 _PIECE = 1 << 15
-_OVERTAKEN = re.compile(rf"^{fence.WORD}.*", re.M)
-Guard = Callable[[str], str]
-"""Sees each sh script before it goes and may change it; raises when nothing may go there any more."""
+_FENCE = re.compile(rf"^{fence.WORD}.*", re.M)
+
+
+class Guard(Protocol):
+    """Sees each sh script before it goes and may change it; raises when nothing may go there any more."""
+
+    def guard(self, script: str) -> str: ...
+
+    def lose(self, why: str) -> None:
+        """The machine itself has refused us: nothing may go there from now on."""
+
+
+class Unguarded:
+    """For a machine that nobody else can have."""
+
+    def guard(self, script: str) -> str:
+        return script
+
+    def lose(self, why: str) -> None:
+        """There is nothing to lose."""
+
 
 _been_there: set[Reach] = set()
 """Where this process has logged in before: name and key are right there."""
@@ -46,7 +63,7 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it print
 class Connection:
     """An open connection. Raises InfraError when it breaks."""
 
-    def __init__(self, client: paramiko.SSHClient, name: str, guard: Guard = str) -> None:
+    def __init__(self, client: paramiko.SSHClient, name: str, guard: Guard) -> None:
         transport = client.get_transport()
         assert transport is not None
         self._client = client
@@ -57,7 +74,7 @@ class Connection:
 
     def start(self, script: str) -> paramiko.Channel:
         """Start a sh script; its standard streams are the channel."""
-        script = self.guard(script)
+        script = self.guard.guard(script)
         try:
             channel = self._transport.open_session(timeout=CONNECT_SECONDS)
             channel.settimeout(CONNECT_SECONDS)
@@ -89,9 +106,13 @@ class Connection:
             channel.close()
 
     def _done(self, status: int, output: str) -> tuple[int, str]:
-        if status == fence.REFUSED and (said := _OVERTAKEN.search(output)):
-            raise LeaseLost(f"{self.name} refuses our commands: {said[0].strip()}", hint="end one of both runs")
-        return status, output
+        if status != fence.REFUSED or not (said := _FENCE.search(output)):
+            return status, output
+        why = f"{self.name} refuses our commands: {said[0].strip()}"
+        if fence.OVERTAKEN not in said[0]:
+            raise InfraError(why, hint="is its disk whole? see /var/lib/xdna-harness and /run/xdna-harness there")
+        self.guard.lose(why)
+        raise LeaseLost(why, hint="end one of both runs")
 
     def alive(self) -> bool:
         """Whether the connection stands, as far as this end knows."""
@@ -143,7 +164,7 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
         )
 
 
-def connect(reach: Reach, guard: Guard = str) -> Connection:
+def connect(reach: Reach, guard: Guard | None = None) -> Connection:
     """Log in. UsageError: host key, login or name are wrong; InfraError: nobody answers, or no one lets us in who did
     before: a resolver that stumbles, a machine that is on its way up or down, are no mistake of the user's."""
     client = paramiko.SSHClient()
@@ -165,7 +186,7 @@ def connect(reach: Reach, guard: Guard = str) -> Connection:
             channel_timeout=CONNECT_SECONDS,
         )
         _been_there.add(reach)
-        return Connection(client, reach.name, guard)
+        return Connection(client, reach.name, guard or Unguarded())
     except BaseException as error:
         client.close()
         if isinstance(error, HarnessError) or not isinstance(error, Exception):

@@ -88,14 +88,25 @@ def test_who_is_told_to_end_gives_back_first(start: Start, tmp_path: Path, numbe
     assert "interrupted; the same command" in (tmp_path / "out").read_text()
 
 
-def test_told_twice_it_still_gives_back(start: Start, tmp_path: Path) -> None:
-    """A shell that ends and the kernel both say that the terminal is gone."""
+@pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGINT])
+def test_told_twice_it_still_gives_back(start: Start, tmp_path: Path, first: int) -> None:
+    """A shell that ends and the kernel both say that the terminal is gone; or somebody pressed Ctrl-C before."""
     process = start()
-    for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+    for number in (first, signal.SIGHUP, signal.SIGTERM):
         process.send_signal(number)
         time.sleep(0.1)
     assert process.wait(SECONDS) == INTERRUPTED
     assert (tmp_path / "given-back").exists()
+
+
+def test_a_second_ctrl_c_is_a_persons(start: Start, tmp_path: Path) -> None:
+    process = start()
+    process.send_signal(signal.SIGINT)
+    while "gives back" not in (tmp_path / "out").read_text():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(SECONDS) == INTERRUPTED
+    assert not (tmp_path / "given-back").exists()
 
 
 def test_what_is_said_to_a_terminal_that_is_gone_changes_nothing(start: Start, tmp_path: Path) -> None:

@@ -118,3 +118,45 @@ def test_a_holder_that_died_makes_it_suspect(record: HealthRecord, monkeypatch: 
 def test_two_ports_are_two_machines() -> None:
     assert holding.name_of(Reach("a", "box.example.org", 22, "root")) == "box.example.org"
     assert holding.name_of(Reach("a", "box.example.org", 2222, "root")) == "box.example.org:2222"
+
+
+@pytest.mark.parametrize("answers", [("",), ("no ssh", "", ""), ("no ssh", "no ssh", "", "")])
+def test_who_takes_a_machine_out_of_use_meanwhile_is_heard(record: HealthRecord, answers: tuple[str, ...]) -> None:
+    """By a person, while it is repaired."""
+
+    class Bench2(Bench):
+        def do(self, act: Act) -> str:
+            if len(self.done) == 0:
+                record.set("box", HostState.BROKEN, "its fan is dead", "by hand")
+            return super().do(act)
+
+    assert repair("box", Bench2(*answers), record, "runs/7").reason == "its fan is dead"
+    now = record.now("box")
+    assert now is not None
+    assert (now.state, now.reason) == (HostState.BROKEN, "its fan is dead")
+
+
+def test_one_that_a_person_took_out_of_use_during_a_run_stays_so(record: HealthRecord) -> None:
+    record.set("box", HostState.BROKEN, "its fan is dead", "by hand")
+    holding._look_at("box", Bench(), record, "runs/7")  # type: ignore[arg-type]
+    now = record.now("box")
+    assert now is not None
+    assert now.state is HostState.BROKEN
+
+
+def test_a_broken_one_that_a_person_has_repaired_is_healthy(record: HealthRecord) -> None:
+    record.set("box", HostState.BROKEN, "no ssh", "runs/1")
+    assert repair("box", Bench(""), record, "by hand").state is HostState.HEALTHY
+
+
+def test_one_that_nobody_could_look_at_in_the_end_is_suspect(record: HealthRecord) -> None:
+    class Interrupted(Bench):
+        def do(self, act: Act) -> str:
+            raise KeyboardInterrupt
+
+    record.set("box", HostState.HEALTHY, "answers as it should", "runs/6")
+    with pytest.raises(KeyboardInterrupt):
+        holding._look_at("box", Interrupted(), record, "runs/7")  # type: ignore[arg-type]
+    now = record.now("box")
+    assert now is not None
+    assert (now.state, now.run) == (HostState.SUSPECT, "runs/7")

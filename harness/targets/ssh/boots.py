@@ -16,6 +16,7 @@ from typing import Protocol
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats.kernel_line import kernel_line
 from harness.formats.machine_facts import Facts
+from harness.host.leases import LeaseLost
 from harness.log import say, step
 from harness.model.boot_way import choose
 from harness.model.came_back import CameBack, Sent, judge
@@ -134,10 +135,12 @@ class Boots:
         machine = self.machine
         try:
             return machine.ask()
+        except LeaseLost:
+            raise
         except InfraError as error:
             say(f"{error.message}: waiting for it")
         facts = machine.back()
-        if facts is None and isinstance(machine.trouble, UsageError):
+        if facts is None and isinstance(machine.trouble, (UsageError, LeaseLost)):
             raise machine.trouble
         if facts is None and self._cycle():
             facts = machine.again(machine.back_seconds)
@@ -186,6 +189,8 @@ class Boots:
         """Wait for whoever answers, and judge it."""
         begun = time.monotonic()
         came, facts = self._wait(sent, self._patience + self.machine.back_seconds)
+        if came is CameBack.AWAY and isinstance(self.machine.trouble, LeaseLost):
+            raise self.machine.trouble
         if came is CameBack.AWAY and self._cycle():
             came, facts = self._wait(sent, self.machine.back_seconds)
         if came is CameBack.UP and facts is not None:

@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +24,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from harness.errors import InfraError
+from harness.host import database
+from harness.host import holder as holders
+from harness.host import leases as module
 from harness.host.database import Database
 from harness.host.fence import guarded
+from harness.host.holder import is_gone, this_process
 from harness.host.leases import TABLE, Lease, LeaseLost, Leases, boot_seconds
 from harness.model.lease import DRIFT, Holder, Watch
 
@@ -215,7 +223,11 @@ def test_guard_runs_a_script_until_a_later_token_came(leases: Leases, tmp_path: 
 
 HOLD = """
 import sys, time
+from harness.host import database
+from harness.host import holder as holders
+from harness.host import leases as module
 from harness.host.database import Database
+from harness.host.holder import is_gone, this_process
 from harness.host.leases import TABLE, Lease, LeaseLost, Leases
 leases = Leases(Database(sys.argv[1], (TABLE,)), seconds=2.0)
 with leases.hold("testhost", "run " + sys.argv[2], 60) as lease:
@@ -287,3 +299,79 @@ def test_a_stopped_holder_is_replaced_and_touches_nothing_when_it_goes_on(
     assert others
     # one act may have been under way when the process was stopped: that is what the fence on the machine is for
     assert sum(who == "first" and float(at) > others[0] for who, at in touched) <= 1
+
+
+def test_it_is_told_in_time_and_given_back_though_the_database_stands_still(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement that is on its way may take longer than the lease lasts."""
+    monkeypatch.setattr(module, "RELEASE_SECONDS", 0.1)
+    told: list[float] = []
+    go_on = threading.Event()
+
+    def still(statement: str, *values: object) -> int:
+        go_on.wait(30.0)
+        raise InfraError("the server stood still")
+
+    began = boot_seconds()
+    with leases.hold(MACHINE, "a run", 0) as lease:
+        lease.on_lost = lambda why: told.append(boot_seconds())
+        monkeypatch.setattr(leases.database, "change", still)
+        time.sleep(2.5)
+        assert len(told) == 1
+        assert told[0] - began < 2.3, "before anybody else may have it"
+    assert boot_seconds() - began < 10.0
+    go_on.set()
+
+
+def test_what_the_machine_itself_refuses_is_lost_at_once(leases: Leases) -> None:
+    told: list[str] = []
+    with leases.hold(MACHINE, "a run", 0) as lease:
+        lease.on_lost = told.append
+        lease.lose("testhost refuses our commands")
+        with pytest.raises(LeaseLost, match="refuses our commands"):
+            lease.check()
+        time.sleep(0.3)
+        assert len(told) == 1
+
+
+def test_a_process_that_proc_hides_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """/proc with hidepid: another user's process has no folder there."""
+    other = subprocess.Popen(["sleep", "60"])
+    mine = this_process("a run")
+    theirs = replace(mine, pid=other.pid, started=holders._started(other.pid) or 0)
+    assert not is_gone(theirs)
+    with monkeypatch.context() as hidden:
+        hidden.setattr(holders, "_started", lambda pid: None)
+        assert not is_gone(theirs)
+    assert is_gone(replace(theirs, started=theirs.started + 1)), "another process has its number"
+    other.kill()
+    deadline = time.monotonic() + 10
+    while not is_gone(theirs) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert is_gone(theirs), "only its parent has not taken note"
+    other.wait()
+    assert is_gone(theirs)
+
+
+def test_a_new_table_is_for_all_to_whom_its_folder_is(tmp_path: Path) -> None:
+    for mode, expected in ((0o2775, 0o664), (0o755, 0o644), (0o700, 0o600)):
+        folder = tmp_path / f"{mode:o}"
+        folder.mkdir()
+        folder.chmod(mode)
+        before = os.umask(0o022)
+        try:
+            Database(str(folder / "leases.sqlite"), (TABLE,))
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((folder / "leases.sqlite").stat().st_mode) == expected
+
+
+def test_a_server_that_stands_still_is_waited_for_no_longer_than_that() -> None:
+    """It has taken the statement, and TCP is content: the wait would have no end."""
+    ours, its = socket.socketpair()
+    with ours, its:
+        began = time.monotonic()
+        with database._cut_after(0.2, ours.fileno()):
+            assert ours.recv(1) == b""
+        assert 0.1 < time.monotonic() - began < 5.0

@@ -26,6 +26,9 @@ class Leased:
         if self.lost:
             raise LeaseLost("somebody else came")
 
+    def lose(self, why: str) -> None:
+        self.lost = True
+
     def guard(self, script: str) -> str:
         self.check()
         return script
@@ -108,3 +111,20 @@ def test_a_machine_that_said_nothing_before_a_reboot_has_not_booted_since(monkey
 def test_one_that_says_nothing_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "connect", lambda *_: Says("release 6.12\n"))
     assert hands(lost=False, back_seconds=0.0).do(Act.PROBE) == "box does not say what it runs, for 0 s"
+
+
+def test_one_that_refuses_our_commands_is_not_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tables, one machine: only the machine itself sees that there are two runs."""
+    switched: list[str] = []
+    lease = Leased(lost=False)
+
+    def refused(*_: object) -> NoReturn:
+        lease.lose("box refuses our commands")
+        raise LeaseLost("box refuses our commands")
+
+    monkeypatch.setattr(remote, "connect", refused)
+    hand = Remote(cast(Reach, Somewhere()), cast(Lease, lease), lambda: switched.append("off"), 300.0)
+    for act in Act:
+        with pytest.raises(LeaseLost):
+            hand.do(act)
+    assert switched == []

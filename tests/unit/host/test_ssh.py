@@ -16,7 +16,7 @@ import pytest
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.host import fence, ssh
 from harness.host.leases import LeaseLost
-from harness.host.ssh import BadHostKey, Connection, connect
+from harness.host.ssh import BadHostKey, Connection, Unguarded, connect
 from harness.host.ssh_config import Reach
 
 BOX = Reach("box", "box.lab", 22, "root", known_hosts=(Path("known_hosts"),))
@@ -118,7 +118,7 @@ def there() -> Iterator[tuple[Connection, Says]]:
     client.start_client(timeout=30)
     client.auth_none("root")
     lean = SimpleNamespace(get_transport=lambda: client, close=client.close)
-    yield Connection(cast(paramiko.SSHClient, lean), "box"), says
+    yield Connection(cast(paramiko.SSHClient, lean), "box", Unguarded()), says
     client.close()
     server.close()
 
@@ -147,3 +147,26 @@ def test_who_was_overtaken_is_told_whatever_else_is_said(there: tuple[Connection
         connection.run("true", 30)
     says.output = b"a status of the script's own\n"
     assert connection.run("true", 30)[0] == fence.REFUSED
+
+
+class Leased(Unguarded):
+    lost = ""
+
+    def lose(self, why: str) -> None:
+        self.lost = why
+
+
+def test_a_machine_that_refuses_us_is_lost_and_one_with_a_broken_disk_is_not(there: tuple[Connection, Says]) -> None:
+    connection, says = there
+    says.status = fence.REFUSED
+    for said, lost in (
+        ("a later holder has this machine: anna", True),
+        ("cannot write /run/xdna-harness/fence", False),
+    ):
+        lease = connection.guard = Leased()
+        says.output = f"{fence.WORD} {said}\n".encode()
+        with pytest.raises(InfraError, match=f"box refuses our commands: {fence.WORD} {said}") as refused:
+            connection.run("true", 30)
+        assert isinstance(refused.value, LeaseLost) is bool(lease.lost) is lost
+    says.output = b"what a script of ours says"
+    assert connection.run("exit 76", 30) == (fence.REFUSED, "what a script of ours says")

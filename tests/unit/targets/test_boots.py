@@ -13,7 +13,9 @@ import pytest
 
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.formats.machine_facts import Facts
+from harness.host.leases import LeaseLost
 from harness.host.payload import Payload
+from harness.model.came_back import Sent
 from harness.model.kernel import Kernel, Profile
 from harness.model.lab_host import LabHost
 from harness.model.session import SessionLost
@@ -339,3 +341,15 @@ def test_a_watchdog_that_was_armed_as_the_connection_broke_is_stopped(
     with pytest.raises(InfraError, match="connection broke"):
         Boots(real, Rules(seconds=1.0), Evidence(real)).into(KERNEL, tmp_path)
     assert machine.armed == ("arm", "0", "i6300esb")
+
+
+def test_one_that_is_anothers_keeps_its_power(tmp_path: Path) -> None:
+    """Also where only the machine itself knows that there are two runs."""
+    machine = Played(facts(OWN, "1"))
+    lost = LeaseLost("box refuses our commands")
+    machine.now, machine.trouble = None, lost
+    found = boots_of(machine, Plug(machine))
+    for act in (found.wake, lambda: found._arrived(Sent("1", OURS, OWN), tmp_path)):
+        with pytest.raises(LeaseLost):
+            act()
+    assert machine.left == []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.errors import InfraError, UsageError
-from harness.host.ssh import BadHostKey
+from harness.host.ssh import BadHostKey, Unguarded
 from harness.host.ssh_config import Reach
 from harness.targets.ssh import machine as module
 from harness.targets.ssh.machine import RETRY_SECONDS, WATCHDOG_SECONDS, Machine
@@ -56,7 +56,7 @@ def silent(*_: object) -> Any:
 
 
 def test_a_silence_is_waited_through_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine(Reach("box", "127.0.0.1", 22, "root"), str, BACK, print)
+    machine = Machine(Reach("box", "127.0.0.1", 22, "root"), Unguarded(), BACK, print)
     monkeypatch.setattr(module, "connect", silent)
     begun = clock.now
     assert machine.back() is None
@@ -77,7 +77,7 @@ def test_a_silence_is_waited_through_once(clock: Clock, monkeypatch: pytest.Monk
 def test_one_that_says_nothing_has_not_booted_anew(said: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked again: a shell that cannot start a process says nothing, too."""
     answers = [Answer(said), Answer()]
-    machine = Machine(Reach("box", "127.0.0.1", 22, "root"), str, BACK, print)
+    machine = Machine(Reach("box", "127.0.0.1", 22, "root"), Unguarded(), BACK, print)
     monkeypatch.setattr(module, "connect", lambda *_: answers.pop(0))
     found = machine.again(BACK)
     assert found is not None
@@ -96,7 +96,7 @@ def test_only_another_host_key_is_not_waited_for(
     def refuse(*_: object) -> Any:
         raise refusal
 
-    machine = Machine(Reach("box", "127.0.0.1", 22, "root"), str, BACK, print)
+    machine = Machine(Reach("box", "127.0.0.1", 22, "root"), Unguarded(), BACK, print)
     monkeypatch.setattr(module, "connect", refuse)
     begun = clock.now
     assert machine.again(BACK) is None
@@ -108,7 +108,7 @@ def test_of_a_long_log_the_end_is_fetched(tmp_path: Path, monkeypatch: pytest.Mo
     """A panic stands there, and the agent's last words."""
     log = tmp_path / "dmesg"
     log.write_bytes(b"early\n" * 1000 + b"Kernel panic\n")
-    machine = Machine(Reach("box", "127.0.0.1", 22, "root"), str, BACK, print)
+    machine = Machine(Reach("box", "127.0.0.1", 22, "root"), Unguarded(), BACK, print)
 
     def root(script: str, seconds: float) -> tuple[int, str]:
         return 0, subprocess.run(["sh", "-c", script], capture_output=True, check=True, timeout=seconds).stdout.decode()
