@@ -25,7 +25,7 @@ from harness.engines.make import ClockSkewed, Make
 from harness.errors import UsageError
 from harness.formats import build_log, kconfig
 from harness.formats.modinfo import NotAModule, depends_of, files_of, load_order
-from harness.host import buildfolder, proc, toolchain
+from harness.host import buildfolder, notes, proc, toolchain
 from harness.host.sandbox import SOURCE, Bind, Sandbox
 from harness.host.store import Store, key_of
 from harness.host.trees import complete, content_key, fingerprints
@@ -33,7 +33,7 @@ from harness.log import step
 from harness.model.kernel import Kernel, Profile
 from harness.model.tree import Tree
 
-RECIPE = 1
+RECIPE = 2
 """Part of each key: count up when the way of building changes what comes out."""
 DRIVER = "amdxdna"
 BUILD_SECONDS = 3600.0
@@ -93,8 +93,10 @@ class Kbuild:
         if not self.store.has("kernels", key):
             self._pristine_first(tree, profile)
             tree = tree if self.sandbox.isolated else complete(tree, self.store)
-        entry = self.store.get("kernels", key, lambda folder: _Build(self, tree, profile, folder).make())
-        record = Record(**json.loads((entry / "kernel.json").read_text()))
+        entry, said = self.store.record(
+            "kernels", key, "kernel.json", lambda folder: _Build(self, tree, profile, folder).make()
+        )
+        record = Record(**said)
         build = entry / "build"
         return Kernel(
             key=key,
@@ -207,7 +209,8 @@ class _Build:
         proc.run(["rm", "-rf", "--", self.folder / "fresh"], what="clearing", timeout=60)
         self.log.replace(self.folder / "make.log")
         record = self.engine.record(self, release, modules)
-        (self.folder / "kernel.json").write_text(json.dumps(asdict(record), indent=1))
+        notes.settle(self.build / name for name in (IMAGE, *record.modules))
+        notes.write(self.folder / "kernel.json", json.dumps(asdict(record), indent=1))
 
     def _start(self) -> Make:
         """Lay the build folder, from the seed if there is one."""
@@ -238,7 +241,7 @@ class _Build:
     def _configure(self, make: Make) -> None:
         """allnoconfig with what is asked; what was asked and did not come out is an error."""
         make.run([f"KCONFIG_ALLCONFIG={make.inside(ASKED)}", "allnoconfig"], CONFIGURE_SECONDS)
-        config = buildfolder.output(self.build, ".config").read_text(errors="replace")
+        config = buildfolder.text_of(self.build, ".config")
         wrong = kconfig.verify(self.engine.settings(self.profile), config)
         if wrong:
             first = wrong[0]
@@ -251,8 +254,7 @@ class _Build:
 
     def _release(self) -> str:
         """What ``uname -r`` will say; it must carry our key."""
-        path = buildfolder.output(self.build, "include/config/kernel.release")
-        release = path.read_text(errors="replace").strip()
+        release = buildfolder.text_of(self.build, "include/config/kernel.release").strip()
         if not is_release(release, self.local):
             raise BuildFailed(
                 f"the release string is {release[:80]!r}, no release that ends in {self.local}", None, self.log
@@ -261,12 +263,10 @@ class _Build:
 
     def _modules(self) -> tuple[str, ...]:
         """The driver and what it needs, in load order, by the modules' own words."""
-        order = buildfolder.output(self.build, "modules.order").read_text(errors="replace")
+        order = buildfolder.text_of(self.build, "modules.order")
         try:
             paths = files_of(order)
-            needs = {
-                name: depends_of(buildfolder.output(self.build, path).read_bytes()) for name, path in paths.items()
-            }
+            needs = {name: depends_of(buildfolder.content(self.build, path)) for name, path in paths.items()}
             return tuple(paths[name] for name in load_order(DRIVER, needs))
         except NotAModule as error:
             raise BuildFailed(f"the driver's modules are not in order: {error}", None, self.log) from error

@@ -192,7 +192,7 @@ class Locator:
         self.sandbox.own(out)
         into = f"{INTO if self.sandbox.isolated else out}/object.o"
         path = PurePosixPath(name)
-        cmd = buildfolder.output(linked.folder, str(path.with_name(f".{path.name}.cmd"))).read_text(errors="replace")
+        cmd = buildfolder.text_of(linked.folder, str(path.with_name(f".{path.name}.cmd")))
         command = kbuild_deps.with_debug_info(cmd, name, into)
         argv = ["env", "-C", linked.inside, "sh", "-c", command]
         self.sandbox.run(argv, self._spec(linked, out), what=f"compiling {name} with debug info", log=log)
@@ -232,9 +232,9 @@ class Locator:
 def _linked(key: str, tree: Tree, folder: Path, inside: str) -> dict[str, Linked]:
     """The modules of a build folder, by the names that the kernel prints."""
     found = {}
-    for name in buildfolder.output(folder, "modules.order").read_text(errors="replace").split():
+    for name in buildfolder.text_of(folder, "modules.order").split():
         path = PurePosixPath(name)
-        mod = buildfolder.output(folder, str(path.with_suffix(".mod"))).read_text(errors="replace")
+        mod = buildfolder.text_of(folder, str(path.with_suffix(".mod")))
         objects = tuple(sorted(kbuild_deps.objects_of(mod)))
         found[path.stem.replace("-", "_")] = Linked(key, tree, folder, inside, objects)
     return found

@@ -28,7 +28,7 @@ from harness.engines.make import BuildFailed, ClockSkewed, Make
 from harness.engines.reach import NotBuilt, listed, never_alone, reach_of
 from harness.engines.shipped import module_of
 from harness.formats import build_log, kbuild_deps, modinfo
-from harness.host import buildfolder, proc
+from harness.host import buildfolder, notes, proc
 from harness.host.sandbox import SOURCE, Bind, Sandbox
 from harness.host.store import Store, key_of
 from harness.host.trees import content_key, fingerprints
@@ -36,7 +36,7 @@ from harness.log import step
 from harness.model.kernel import Kernel, Module, Profile
 from harness.model.tree import Tree
 
-RECIPE = 2
+RECIPE = 3
 """Part of each key: count up when the way of building changes what comes out."""
 MODULE_SECONDS = 900.0
 MOST_SEEDS = 100
@@ -142,7 +142,7 @@ class Modules:
         coverage: bool,
         making: Callable[[Kernel], None] | None,
     ) -> Module:
-        prints = {path: mark for path, mark in fingerprints(tree).items() if not seeds.is_document(path)}
+        prints = fingerprints(tree)  # documents, too: the driver may include one
         key = key_of(recipe=RECIPE, kernel=kernel.key, touched=sorted(prints.items()))
         if coverage:
             key = key_of(driver=key, coverage=True)
@@ -154,8 +154,8 @@ class Modules:
                 making(kernel)
             _Build(self, tree, kernel, prints, key, folder, coverage).make()
 
-        entry = self.store.get("modules", key, fill)
-        record = Record(**json.loads((entry / "module.json").read_text()))
+        entry, said = self.store.record("modules", key, "module.json", fill)
+        record = Record(**said)
         if record.doubt:
             raise Doubt(record.doubt)
         helpers = [kernel.build / name for name in record.helpers]
@@ -247,7 +247,8 @@ class _Build:
                 record = Record(RECIPE, self.kernel.key, self.prints, str(doubt), coverage=self.coverage)
         proc.run(["rm", "-rf", "--", self.folder / "fresh"], what="clearing", timeout=60)
         self.log.replace(self.folder / "make.log")
-        (self.folder / "module.json").write_text(json.dumps(asdict(record), indent=1))
+        notes.settle(self.obj / name for name in record.made)
+        notes.write(self.folder / "module.json", json.dumps(asdict(record), indent=1))
 
     def _from_seed(self, seed: seeds.Seed) -> tuple[Bind, ...]:
         """Copy the seed's objects; returns the files that make must see as new."""
@@ -267,18 +268,18 @@ class _Build:
 
     def _record(self) -> Record:
         """What came out, checked against the kernel it is for. :class:`Doubt` when it does not fit."""
-        order = buildfolder.output(self.obj, "modules.order").read_text(errors="replace")
+        order = buildfolder.text_of(self.obj, "modules.order")
         digest = hashlib.sha256()
         try:
             made = modinfo.files_of(order)
             if DRIVER not in made:
                 raise Doubt(f"the driver's Makefile makes no {DRIVER}")
-            elves = {name: buildfolder.output(self.obj, path).read_bytes() for name, path in made.items()}
+            elves = {name: buildfolder.content(self.obj, path) for name, path in made.items()}
             for elf in elves.values():
                 self._check(elf)
             helpers, own = self._in_load_order(elves)
             for name in helpers:
-                digest.update(buildfolder.output(self.kernel.build, name).read_bytes())
+                digest.update(buildfolder.content(self.kernel.build, name))
             for name in own:
                 digest.update(elves[name])
             build_id = modinfo.build_id(elves[DRIVER])
@@ -290,22 +291,19 @@ class _Build:
 
     def _check(self, driver: bytes) -> None:
         """vermagic and symbol versions are the kernel's."""
-        inside = buildfolder.output(self.kernel.build, f"{FOLDER}/{DRIVER}.ko").read_bytes()
+        inside = buildfolder.content(self.kernel.build, f"{FOLDER}/{DRIVER}.ko")
         wanted, found = (modinfo.modinfo(elf).get("vermagic") for elf in (inside, driver))
         if wanted != found:
             raise Doubt(f"the driver is for {found!r}, the kernel is {wanted!r}")
-        symvers = buildfolder.output(self.kernel.build, "Module.symvers").read_text(errors="replace")
+        symvers = buildfolder.text_of(self.kernel.build, "Module.symvers")
         if wrong := modinfo.wrong_versions(driver, symvers):
             raise Doubt(f"the driver wants other versions of {listed(wrong)} than the kernel has")
 
     def _in_load_order(self, elves: Mapping[str, bytes]) -> tuple[list[str], list[str]]:
         """The kernel's modules that the driver needs, as paths in its build folder, and which of ``elves``."""
-        text = buildfolder.output(self.kernel.build, "modules.order").read_text(errors="replace")
+        text = buildfolder.text_of(self.kernel.build, "modules.order")
         paths = {name: path for name, path in modinfo.files_of(text).items() if name not in elves}
-        needs = {
-            name: modinfo.depends_of(buildfolder.output(self.kernel.build, path).read_bytes())
-            for name, path in paths.items()
-        }
+        needs = {name: modinfo.depends_of(buildfolder.content(self.kernel.build, path)) for name, path in paths.items()}
         needs |= {name: modinfo.depends_of(elf) for name, elf in elves.items()}
         order = modinfo.load_order(DRIVER, needs)
         return [paths[name] for name in order if name in paths], [name for name in order if name in elves]
@@ -315,7 +313,7 @@ class _Build:
         found = build_log.warnings_by_step(buildfolder.read_log(self.log))
         kept = {name: list(texts) for name, texts in found.items()}
         if self.seed is not None:
-            mod = buildfolder.output(self.obj, f"{DRIVER}.mod").read_text(errors="replace")
+            mod = buildfolder.text_of(self.obj, f"{DRIVER}.mod")
             linked = kbuild_deps.objects_of(mod)
             before = json.loads((self.engine.store.path("modules", self.seed.key) / "module.json").read_text())
             was = {name: texts for name, texts in before["warnings"].items() if name not in kept}

@@ -61,7 +61,7 @@ def reach_of(tree: Tree, kernel: Kernel, store: Store, *, make: bool) -> kbuild_
 
 def _write_index(kernel: Kernel, folder: Path) -> None:
     """Who was made from what in this kernel; read once from some 70 MB of dependency files, then kept."""
-    mod = buildfolder.output(kernel.build, f"{FOLDER}/{DRIVER}.mod").read_text(errors="replace")
+    mod = buildfolder.text_of(kernel.build, f"{FOLDER}/{DRIVER}.mod")
     ours = kbuild_deps.objects_of(mod) | {f"{FOLDER}/{DRIVER}.{end}" for end in ("o", "ko", "mod", "mod.o")}
     files = list(buildfolder.named_dependency_files(kernel.build))
     reached = kbuild_deps.index(files, frozenset(ours), SOURCE)

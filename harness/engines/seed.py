@@ -55,8 +55,8 @@ class Seed:
 
 
 def is_document(path: str) -> bool:
-    """Whether nothing in a build reads the file. Its name alone says nothing: arch/x86/lib has a .txt that is
-    compiled, and any file may be included."""
+    """Whether nothing in a build reads the file, as long as no file includes it. Its name alone says nothing:
+    arch/x86/lib has a .txt that is compiled."""
     if path.startswith("Documentation/"):
         return not _is_makefile(path)
     return path in ("MAINTAINERS", "CREDITS")
@@ -96,8 +96,7 @@ def _is_makefile(path: str) -> bool:
 def changed(seed: Seed, touched: Mapping[str, str]) -> frozenset[str]:
     """The paths in which a tree differs from the seed's tree, both made from the same source. ``touched`` is
     the tree's, as in :class:`Seed`."""
-    paths = {path for path in (*seed.touched, *touched) if not is_document(path)}
-    return frozenset(path for path in paths if seed.touched.get(path) != touched.get(path))
+    return frozenset(path for path in (*seed.touched, *touched) if seed.touched.get(path) != touched.get(path))
 
 
 def choose(seeds: Iterable[Seed], touched: Mapping[str, str]) -> Seed | None:

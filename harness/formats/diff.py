@@ -17,6 +17,8 @@ _MODE = re.compile(rb"(?:old mode|new mode|new file mode|deleted file mode) (.*)
 _OCTAL = re.compile(rb"\s*[+-]?[0-7]+(?=\s|$)")
 _RENAME = re.compile(rb"(?:copy from|copy to|rename from|rename to|rename old|rename new) (.+)$")
 _OLD = (b"--- ", b"copy from ", b"rename from ", b"rename old ")
+MAX_NAMES = 2 * 4096 + 1
+"""Two paths of any length that Linux takes, and a space between them."""
 _SLASHES = re.compile(r"//+")
 _ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 
@@ -112,6 +114,8 @@ def _halves(rest: bytes) -> tuple[bytes, bytes] | None:
     if rest.startswith(b'"'):
         match = re.match(rb'("(?:[^"\\]|\\.)*") (.+)$', rest)
         return (match.group(1), match.group(2)) if match else None
+    if len(rest) > MAX_NAMES:
+        return None
     for match in re.finditer(rb" ", rest):
         one, two = rest[: match.start()], rest[match.end() :]
         if _strip(one) == _strip(two):
@@ -159,20 +163,22 @@ class _Reader:
         halves = _halves(self.lines[self.at][len(b"diff --git ") :])
         if halves:
             file.old, file.new = _strip(halves[0]), _strip(halves[1])
-        file.spelled = file.paths
+        spelled, modes = {file.old, file.new}, dict.fromkeys(file.modes)
         self.at += 1
-        while self.at < len(self.lines) and self._extended(file, self.lines[self.at].rstrip(b"\r")):
-            file.spelled = file.paths
+        while self.at < len(self.lines) and self._extended(file, modes, self.lines[self.at].rstrip(b"\r")):
+            spelled |= {file.old, file.new}
             self.at += 1
+        file.spelled, file.modes = frozenset(name for name in spelled if name is not None), tuple(modes)
         return self._hunks(file)
 
-    def _extended(self, file: FileDiff, line: bytes) -> bool:
-        """One extended header line, or one of the names, between which git takes others; False where they end."""
+    def _extended(self, file: FileDiff, modes: dict[str, None], line: bytes) -> bool:
+        """One extended header line, or one of the names, between which git takes others; False where they end. Its
+        mode goes to ``modes``."""
         if match := _INDEX.match(line):
             file.old_blob, file.new_blob = match.group(1).decode(), match.group(2).decode()
-            file.modes += _modes(match.group(3) or b"")
+            modes |= dict.fromkeys(_modes(match.group(3) or b""))
         elif match := _MODE.match(line):
-            file.modes += _modes(match.group(1))
+            modes |= dict.fromkeys(_modes(match.group(1)))
             if line.startswith(b"new file"):
                 file.old = None
             elif line.startswith(b"deleted"):

@@ -245,11 +245,17 @@ def _text(message: Message, name: str) -> str:
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
+_SLOW = ("punycode", "idna")
+"""Of host names; no mail is in them, and their decoders take the square of a text's length."""
+
+
 def _decoded(data: bytes | str, charset: str | None) -> str:
     """Bytes as text, by the charset that a mail names: a stranger's word, and some codecs refuse what they are told to
     replace (idna, punycode, undefined)."""
     if isinstance(data, str):
         return data
+    if (charset or "").lower().replace("_", "-") in _SLOW:
+        charset = "utf-8"
     try:
         return data.decode(charset or "utf-8", "replace")
     except (LookupError, ValueError):

@@ -61,6 +61,25 @@ def output(build: Path, name: str) -> Path:
     return path
 
 
+def content(build: Path, name: str, most: int = 256 << 20) -> bytes:
+    """What is in an :func:`output`; one of more than ``most`` bytes is none of a build's. (A sparse file takes no room
+    on the disk, and all of it in memory.)"""
+    return _read(output(build, name), name, most)
+
+
+def text_of(build: Path, name: str) -> str:
+    """The same of a small text: a list, a release, a configuration."""
+    return content(build, name, 64 << 20).decode(errors="replace")
+
+
+def _read(path: Path, name: str, most: int) -> bytes:
+    with path.open("rb") as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise InfraError(f"the build left more than {most >> 20} MiB in {name}", hint="look at its Makefiles")
+    return data
+
+
 def drop(build: Path, names: Iterable[str]) -> None:
     """Remove files, missing ones too."""
     for name in names:
@@ -78,7 +97,8 @@ def named_dependency_files(build: Path) -> Iterator[tuple[str, bytes]]:
         for name in files:
             path = Path(place, name)
             if name.endswith(".cmd") and not path.is_symlink() and path.is_file():
-                yield str(path.relative_to(build)), path.read_bytes()
+                named = str(path.relative_to(build))
+                yield named, _read(path, named, 16 << 20)
 
 
 def read_log(path: Path, limit: int = 64 << 20) -> str:

@@ -45,6 +45,7 @@ def copy(path: Path, store: Store) -> tuple[str, Path]:
         now = stamps(path, files_of(path))
         entry, last = _read(note, store)
         if entry and now == {name: seen.stamp for name, seen in last.items()}:
+            store.used("sources", entry.name)
             return entry.name, entry
         with tempfile.TemporaryDirectory(prefix=".copy-", dir=note.parent) as scratch:
             try:

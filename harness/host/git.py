@@ -26,6 +26,9 @@ from harness.model.series import Patch
 
 APPLY_SECONDS = 120.0
 READ_SECONDS = 60.0
+_COMPLAINT = re.compile(
+    r"error: (?:patch failed: (.+):\d+$|cannot apply binary patch to '(.+)'|(?!patch failed: )(.+?): )"
+)
 _LINK_MODES = ("120000", "160000")
 _HOSTILE = "such a patch is refused: read it before you do anything else with it"
 _DAMAGED = "ask for the mail to be sent again, or take the series from the archive by its message-id"
@@ -41,7 +44,7 @@ def apply(tree: Path, patch: Patch, position: str) -> frozenset[str]:
     who = f"{position} '{one_line(patch.subject)}'"
     diff = diff_of(patch.mail)
     files = read_diff(diff)
-    names = _numstat(tree, diff, files, who) | set(paths_of(files))
+    names = _numstat(tree, diff, files, who) | _numstat(tree, diff, files, who, "--reverse") | set(paths_of(files))
     _refuse_hostile(files, names, who)
     done = _apply(tree, diff)
     if done.status != 0:
@@ -163,9 +166,10 @@ def _apply(tree: Path, diff: bytes, *options: str) -> proc.Completed:
     )
 
 
-def _numstat(tree: Path, diff: bytes, files: list[FileDiff], who: str) -> set[str]:
-    """The paths git itself sees in the diff; the place where broken syntax shows."""
-    done = _apply(tree, diff, "--numstat", "-z")
+def _numstat(tree: Path, diff: bytes, files: list[FileDiff], who: str, *options: str) -> set[str]:
+    """The paths git itself sees in the diff; the place where broken syntax shows. It names new ones only: for the old
+    ones, which a head may hide from any other reader, it is asked to take the diff out."""
+    done = _apply(tree, diff, "--numstat", "-z", *options)
     if done.status == 0:
         return {entry.split("\t", 2)[2] for entry in done.stdout.split("\0") if entry.count("\t") >= 2}
     reason = _first_error(done.stderr)
@@ -197,7 +201,7 @@ def _refuse_hostile(files: list[FileDiff], names: Iterable[str], who: str) -> No
 def _refuse_links(tree: Path, names: Iterable[str], who: str) -> None:
     """Whatever a patch says of modes: what it wrote is no link. One that is there needs no mode to be changed."""
     for name in sorted(names):
-        if (tree / name).is_symlink():
+        if os.path.islink(tree / name):  # False also for a name that no disk takes
             raise PatchError(f"{who} makes or changes a link or submodule: {one_line(name)}", hint=_HOSTILE)
 
 
@@ -206,7 +210,8 @@ def _refusal(tree: Path, files: list[FileDiff], stderr: str, who: str) -> PatchE
     reason = _first_error(stderr)
     if "unable to" in reason or "No space left" in reason:
         return InfraError(f"cannot write to the tree {tree}: {one_line(reason)}", hint="free some disk space")
-    failed = [file for file in files if _named(file, stderr)] or files
+    named = _named(stderr)
+    failed = [file for file in files if file.paths & named] or files
     same = {id(file): _same_blob(tree, file) for file in failed}
     wrong = [file for file in failed if same[id(file)] is False]
     if wrong:
@@ -261,18 +266,10 @@ def _is_blob(tree: Path, path: str | None, blob: str) -> bool:
     return have is not None and have.startswith(blob)
 
 
-def _named(file: FileDiff, stderr: str) -> bool:
-    return any(
-        line.startswith(
-            (
-                f"error: {path}: ",
-                f"error: patch failed: {path}:",
-                f"error: cannot apply binary patch to '{path}'",
-            )
-        )
-        for line in stderr.splitlines()
-        for path in file.paths
-    )
+def _named(stderr: str) -> set[str]:
+    """The files that git complains of."""
+    found = (_COMPLAINT.match(line) for line in stderr.splitlines())
+    return {next(filter(None, match.groups())) for match in found if match}
 
 
 def _failed_place(failed: list[FileDiff], stderr: str) -> str:

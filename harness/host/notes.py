@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,15 @@ def write(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
         hint = "free some disk space: 'xdna-harness clean' empties the cache"
         raise InfraError(f"cannot write {path}: {error.strerror or error}", hint=hint) from error
+
+
+def settle(paths: Iterable[Path]) -> None:
+    """What a note is about to vouch for is on the disk. Links are not followed."""
+    for path in paths:
+        with suppress(FileNotFoundError, IsADirectoryError):
+            if not path.is_symlink():
+                with path.open("rb") as stream:
+                    os.fsync(stream.fileno())
 
 
 def read(path: Path) -> str:

@@ -257,6 +257,7 @@ def _first(entry: str, content: str, store: Store) -> str:
     with store.lock("sources", note.name):
         first = notes.read(note)
         if first and store.has("sources", first):
+            store.used("sources", first)
             return first
         notes.write(note, entry)
     return entry

@@ -20,8 +20,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from harness.errors import InfraError
+from harness.host import notes
 from harness.log import say, warn
 
 KINDS = (
@@ -88,8 +90,7 @@ class Store:
         """
         entry = self.path(kind, key)
         if entry.exists():
-            with suppress(OSError):  # what is used stays (see spare); somebody else's cache is used all the same
-                os.utime(entry)
+            self.used(kind, key)
             return entry
         with self.lock(kind, key):
             if entry.exists():
@@ -107,6 +108,21 @@ class Store:
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
         return entry
+
+    def record(self, kind: str, key: str, name: str, make: Callable[[Path], None]) -> tuple[Path, Any]:
+        """The same, and what the JSON file ``name`` in it says. One that a power failure cut off vouches for nothing:
+        the entry is made anew."""
+        for _ in range(2):
+            entry = self.get(kind, key, make)
+            if (said := notes.read_json(entry / name)) is not None:
+                return entry, said
+            self.discard(kind, key)
+        raise InfraError(f"{entry / name} cannot be read back", hint="is the disk whole?")
+
+    def used(self, kind: str, key: str) -> None:
+        """What is used stays (see :meth:`spare`); somebody else's cache is used all the same."""
+        with suppress(OSError):
+            os.utime(self.path(kind, key))
 
     def discard(self, kind: str, key: str) -> None:
         """Throw one entry away; one that is not there is no error."""

@@ -12,6 +12,7 @@ source.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -22,15 +23,16 @@ from pathlib import Path
 
 from harness.errors import HarnessError, InfraError, UsageError
 from harness.host import edits as editing
-from harness.host import git, proc
+from harness.host import git, notes, proc
 from harness.host.sandbox import SOURCE, Bind
 from harness.host.store import Store, key_of
 from harness.model.edit import Edits
 from harness.model.series import Patch
 from harness.model.tree import Source, Tree
 
-RECIPE = 2  # count up when the layout of an entry changes
+RECIPE = 3  # count up when the layout of an entry changes
 COPY_SECONDS = 600.0
+ABSENT = "absent"
 
 
 def make_tree(source: Source, layers: Sequence[Patch], store: Store, edits: Sequence[Edits] = ()) -> Tree:
@@ -49,8 +51,7 @@ def make_tree(source: Source, layers: Sequence[Patch], store: Store, edits: Sequ
     diffs = [hashlib.sha256(git.diff_of(layer.mail)).hexdigest() for layer in layers]
     on_top = [asdict(edit) for edit in edits]
     where = key_of(recipe=RECIPE, source=source.key, layers=diffs, **({"edits": on_top} if on_top else {}))
-    entry = store.get("trees", where, lambda folder: _fill(folder, source, layers, edits))
-    made = json.loads((entry / "tree.json").read_text())
+    entry, made = store.record("trees", where, "tree.json", lambda folder: _fill(folder, source, layers, edits))
     return Tree(made["key"], entry / "tree", source, frozenset(made["touched"]), made["whole"])
 
 
@@ -83,11 +84,18 @@ def content_key(source: Source, changed: dict[str, str]) -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """What git would keep of a file: content, and whether it can be executed; ``absent`` without one."""
+    """What git would keep of a file: content, and whether it can be executed; ``absent`` without one, also where a
+    folder has its name, or where no disk takes that."""
     try:
         mode = path.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return "absent"
+        return ABSENT
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return ABSENT
+        raise
+    if stat.S_ISDIR(mode):
+        return ABSENT
     data = os.fsencode(os.readlink(path)) if stat.S_ISLNK(mode) else path.read_bytes()
     kind = "link" if stat.S_ISLNK(mode) else "program" if mode & stat.S_IXUSR else "file"
     return f"{kind} {hashlib.sha256(data).hexdigest()}"
@@ -108,7 +116,8 @@ def _fill(folder: Path, source: Source, layers: Sequence[Patch], edits: Sequence
     after = {name: fingerprint(tree / name) for name in touched}
     changed = {name: print_ for name, print_ in after.items() if print_ != fingerprint(source.path / name)}
     record = {"key": content_key(source, changed), "touched": sorted(changed), "whole": whole}
-    (folder / "tree.json").write_text(json.dumps(record))
+    notes.settle(tree / name for name in changed if changed[name] != ABSENT)
+    notes.write(folder / "tree.json", json.dumps(record))
 
 
 def _change(tree: Path, layers: Sequence[Patch], edits: Sequence[Edits]) -> set[str]:

@@ -92,15 +92,13 @@ def watchdog_modules(kernel: Kernel, name: str) -> list[Path]:
     paths = _modules(kernel)
     if name not in paths:
         return []
-    needs = {
-        key: modinfo.depends_of(buildfolder.output(kernel.build, path).read_bytes()) for key, path in paths.items()
-    }
+    needs = {key: modinfo.depends_of(buildfolder.content(kernel.build, path)) for key, path in paths.items()}
     return [kernel.build / paths[key] for key in modinfo.load_order(name, needs)]
 
 
 def _modules(kernel: Kernel) -> dict[str, str]:
     """Every module of the kernel: its path in the build folder by its name in the kernel."""
-    listed = buildfolder.output(kernel.build, "modules.order").read_text(errors="replace").split()
+    listed = buildfolder.text_of(kernel.build, "modules.order").split()
     files = [str(Path(name.removesuffix(".o")).with_suffix(".ko")) for name in listed]
     return {Path(file).stem.replace("-", "_"): file for file in files}
 
@@ -115,10 +113,10 @@ def _send_modules(machine: Machine, kernel: Kernel) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name in LISTS:
-            _add(tar, name, buildfolder.output(kernel.build, name).read_bytes())
+            _add(tar, name, buildfolder.content(kernel.build, name))
         for name, path in _modules(kernel).items():
             if name not in travels:
-                _add(tar, f"kernel/{path}", buildfolder.output(kernel.build, path).read_bytes())
+                _add(tar, f"kernel/{path}", buildfolder.content(kernel.build, path))
     script = f"mkdir -p {folder} && tar --no-same-owner -xf - -C {folder} && depmod -a {kernel.release}"
     machine.do("installing modules", f"export PATH=$PATH:/sbin:/usr/sbin; {script}", 300.0, buffer.getvalue())
 

@@ -49,8 +49,11 @@ def test_what_is_the_same_in_both_does_not_differ() -> None:
     assert changed(Seed("a", {GEM: "x", CTX: "y"}), {GEM: "x", CTX: "z"}) == {CTX}
 
 
-def test_documents_are_nobodys_business() -> None:
-    assert changed(seed("a"), new("Documentation/accel/x.rst", "MAINTAINERS", GEM)) == {GEM}
+def test_documents_are_shown_as_new_and_cost_no_seed() -> None:
+    """A file may include one, and its times would not tell."""
+    documents = {"Documentation/accel/x.rst", "MAINTAINERS"}
+    assert changed(seed("a"), new(*documents, GEM)) == {*documents, GEM}
+    assert choose([seed("a")], new(*documents)) == seed("a")
 
 
 @pytest.mark.parametrize("name", ["table.txt", "table.md", "table.rst", "table.yaml"])

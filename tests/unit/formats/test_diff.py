@@ -145,3 +145,16 @@ def test_quoted_paths() -> None:
 @pytest.mark.parametrize("junk", [b"", b"\n", b"diff --git ", b"diff --git a b c d\n", b"@@ -1 +1 @@\n", b"\xff" * 99])
 def test_junk_is_no_diff_and_no_crash(junk: bytes) -> None:
     assert not any(file.hunks for file in read_diff(junk))
+
+
+def test_a_head_of_many_names_and_modes_has_all_of_them_once() -> None:
+    names = [f"n{number}" for number in range(20_000)]
+    lines = [b"diff --git a/f b/f", *(f"rename to {name}\nold mode 100644".encode() for name in names)]
+    (file,) = read_diff(b"\n".join(lines) + b"\n")
+    assert file.paths == {"f", *names}
+    assert file.modes == ("100644",)
+
+
+def test_a_line_with_names_that_no_disk_takes_has_none() -> None:
+    (file,) = read_diff(b"diff --git " + b"a " * 500_000 + b"\n--- a/f\n+++ b/f\n")
+    assert file.paths == {"f"}

@@ -87,3 +87,18 @@ def test_a_log_is_copied_whole(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"ab\xff" * 100)
     buildfolder.copy_log(tmp_path / "log", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "log").read_bytes()
+
+
+def test_what_fills_all_memory_is_not_read(tmp_path: Path) -> None:
+    """A sparse file takes no room on the disk."""
+    with (tmp_path / "kernel.release").open("wb") as stream:
+        stream.truncate(8 << 30)
+    (tmp_path / ".x.o.cmd").symlink_to("kernel.release")
+    with pytest.raises(InfraError, match=r"more than 64 MiB in kernel\.release"):
+        buildfolder.text_of(tmp_path, "kernel.release")
+    (tmp_path / ".x.o.cmd").unlink()
+    (tmp_path / "kernel.release").rename(tmp_path / ".x.o.cmd")
+    with pytest.raises(InfraError, match=r"more than 16 MiB in \.x\.o\.cmd"):
+        list(buildfolder.dependency_files(tmp_path))
+    (tmp_path / "modules.order").write_text("a.o\n")
+    assert buildfolder.text_of(tmp_path, "modules.order") == "a.o\n"

@@ -124,3 +124,11 @@ def test_a_deleted_file_that_git_still_lists_is_no_error(tree: Path, store: Stor
     subprocess.run(["git", "add", "."], cwd=tree, check=True)
     (tree / "a.c").unlink()
     assert not (copy(tree, store)[1] / "a.c").exists()
+
+
+def test_a_copy_that_is_used_is_not_thrown_away(tree: Path, store: Store) -> None:
+    """A night makes room while somebody works with it."""
+    _, entry = copy(tree, store)
+    os.utime(entry, (1, 1))
+    assert copy(tree, store)[1] == entry
+    assert entry.stat().st_mtime > 1

@@ -307,6 +307,30 @@ def test_a_file_that_is_renamed_in_the_old_words_is_touched(upstream: Upstream, 
     assert not (tree / "drv/b.c").exists()
 
 
+@pytest.mark.parametrize(
+    "hides",
+    [
+        b"index zzz\nrename from drv/b.c\n",  # git passes over a line that it cannot read
+        b"rename from drv/b.c\rjunk\n",  # and ends a name at white space
+        b'rename from "drv/b.c"junk\n',  # or behind its quotes
+    ],
+)
+def test_no_head_hides_what_git_takes_away(upstream: Upstream, hides: bytes) -> None:
+    """What is taken away decides what has to be built."""
+    head = b"diff --git a/drv/z.c b/drv/z.c\n" + hides + b"rename to drv/z.c\n"
+    tree = upstream.tree()
+    assert git.apply(tree, patch(head), "patch 1 of 1") >= {"drv/b.c", "drv/z.c"}
+    assert not (tree / "drv/b.c").exists()
+
+
+def test_a_file_that_is_changed_in_binary_has_its_names(upstream: Upstream) -> None:
+    """Without the way back, too, which git format-patch --binary leaves out for new files."""
+    (upstream.repo / "drv/b.bin").write_bytes(bytes(range(256)) * 4)
+    run_git(upstream.repo, "add", "-A")
+    diff = run_git(upstream.repo, "diff", "--cached", "--binary", "--full-index")
+    assert git.apply(upstream.tree(), patch(diff), "patch 1 of 1") == {"drv/b.bin"}
+
+
 def test_control_characters_of_a_subject_do_not_reach_the_message(upstream: Upstream) -> None:
     with pytest.raises(PatchError) as caught:
         git.apply(upstream.tree(), patch(b"nothing", subject="\x1b[2Jhello\nworld"), "patch 1 of 1")

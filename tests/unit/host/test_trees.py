@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
+from harness.errors import PatchError, UsageError
 from harness.host.sandbox import Bind
 from harness.host.store import Store
-from harness.host.trees import complete, fingerprint, fingerprints, make_tree, shown
+from harness.host.trees import ABSENT, complete, fingerprint, fingerprints, make_tree, shown
 from harness.model.series import Patch
 from harness.model.tree import Source
 
@@ -143,3 +143,36 @@ def test_a_fingerprint_sees_mode_and_kind(tmp_path: Path) -> None:
     path.unlink()
     path.symlink_to("x")
     assert fingerprint(path).startswith("link ")
+
+
+@pytest.mark.parametrize(
+    "diff",
+    [
+        "diff --git a/{0} b/{0}/index\nsimilarity index 100%\nrename from {0}\nrename to {0}/index\n",
+        "diff --git a/link b/link\n--- a/{0}\n+++ b/{0}\n@@ -1 +1 @@\n-b\n+new\n",
+        "diff --git a/drivers b/drivers\n--- a/{0}\n+++ b/{0}\n@@ -1 +1 @@\n-b\n+new\n",
+        f"diff --git a/{'x' * 300} b/{'x' * 300}\n--- a/{{0}}\n+++ b/{{0}}\n@@ -1 +1 @@\n-b\n+new\n",
+    ],
+    ids=["becomes a folder", "names a link", "names a folder", "names what no disk takes"],
+)
+def test_a_strangers_names_are_no_full_disk(source: Source, store: Store, diff: str) -> None:
+    """Git passes over the names of the first line where others stand below."""
+    name = "drivers/b.c"
+    made = Patch("s", "me", None, "id", (name,), diff.format(name).encode())
+    if "link" in diff:
+        with pytest.raises(PatchError, match="link"):
+            make_tree(source, [made], store)
+        return
+    tree = make_tree(source, [made], store)
+    assert tree.touched - {f"{name}/index"} == {name}
+
+
+def test_a_name_that_no_disk_takes_is_absent(tmp_path: Path) -> None:
+    assert fingerprint(tmp_path / ("x" * 300)) == fingerprint(tmp_path) == ABSENT
+
+
+def test_a_record_that_was_cut_off_is_no_entry(source: Source, store: Store) -> None:
+    """A power failure; until then it ended each run with a traceback."""
+    first = make_tree(source, [patch(A, TWO, "two\n")], store)
+    (first.path.parent / "tree.json").write_text("")
+    assert make_tree(source, [patch(A, TWO, "two\n")], store) == first
