@@ -30,7 +30,7 @@ from harness.model.result import Outcome
 
 RECIPE = 3
 """Count up when events mean something else, or the agent or the lane asks in another way."""
-KEPT = ("boot", "suite-start", "test-start", "test-end", "lost", "fault", "suite-end")
+KEPT = ("boot", "suite-start", "test-start", "test-end", "lost", "fault", "unlooked", "suite-end")
 STAGES = ("stage/boot", "stage/probe")
 
 

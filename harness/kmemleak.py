@@ -21,16 +21,16 @@ Ask = Callable[[Sequence[str]], Lost | None]
 
 def look(
     cell: Cell, events: Sequence[Mapping[str, Any]], ask: Ask, stopped: Callable[[], bool], note: Callable[[str], None]
-) -> str:
+) -> tuple[Sequence[str], str]:
     """Ask all tests of a cell that ended by themselves once more. ``events`` are those of the lane, and grow; where an
-    earlier process was stopped, this goes on. Why not all was looked at; empty: it was."""
+    earlier process was stopped, this goes on. Which tests could not be looked at, and why; empty: all were."""
     while parts := left(cell, events):
         why = "we were stopped" if stopped() else _ask(ask, parts[-1])
         if why or parts[-1] in left(cell, events):
             why = f"kmemleak did not look at {cell.group or 'the suite'}: {why or 'it is off'}"
             note(f"{cell.lane}: {why}")
-            return why
-    return ""
+            return parts[-1], why
+    return (), ""
 
 
 def _ask(ask: Ask, tests: Sequence[str]) -> str:

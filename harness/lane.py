@@ -81,6 +81,7 @@ class LaneRun:
         self.visit: Callable[[Session, Sequence[Mapping[str, Any]]], None] | None = None
         """What is done in each guest behind its last test, while it lives: it gets the events of its tests."""
         self._lock = threading.RLock()
+        self._given_up: set[str] = set()
         self._stopped = False
 
     @property
@@ -88,11 +89,13 @@ class LaneRun:
         return self.records.events
 
     def stage(self, name: str, outcome: str, evidence: str = "", seconds: float = 0.0, console: str = "") -> None:
-        """Record how a stage ended, once: a stage that passed the last time is not recorded again."""
+        """Record how a stage ended, once: a stage that passed the last time is not recorded again. One that this
+        process has given up stays so, whatever a neighbour's guest says then: that group was not asked."""
         record = {"event": "stage", "id": f"stage/{name}", "outcome": outcome}
         with self._lock:
             last = next((e for e in reversed(self.events) if e.get("id") == record["id"]), None)
-            if outcome == "PASS" and last is not None and last.get("outcome") == "PASS":
+            passed = last is not None and last.get("outcome") == "PASS"
+            if outcome == "PASS" and (passed or record["id"] in self._given_up):
                 return
             self.records.add({**record, "evidence": evidence, "seconds": round(seconds, 3), "console": console})
 
@@ -101,9 +104,10 @@ class LaneRun:
         they lost, if that is asked. A guest is not replaced by a fresh one when ``enough`` is known."""
         self._answer(cell, enough)
         if self.question.kmemleak and cell.look:
-            why = kmemleak.look(cell, self.events, partial(self._look_at, cell), lambda: self._stopped, self.note)
+            part, why = kmemleak.look(cell, self.events, partial(self._look_at, cell), lambda: self._stopped, self.note)
             if why:
-                self.records.add({"event": "unlooked", "attempt": cell.attempt, "group": cell.group, "why": why})
+                place = {"attempt": cell.attempt, "group": cell.group, "tests": sorted(part)}
+                self.records.add({"event": "unlooked", **place, "why": why})
 
     def answered(self, cells: Sequence[Cell]) -> bool:
         """Whether kmemleak has looked at all these cells, if it is asked."""
@@ -160,7 +164,8 @@ class LaneRun:
         if died is None:
             return
         evidence = f"{died.evidence}\nanother guest came up"
-        if cell.lane == BASE or not find_splats(died.console):  # what base said once must not excuse the head
+        excuse = cell.lane == BASE and cell.attempt == 1  # what base said once must not excuse the head
+        if excuse or not find_splats(died.console):
             self.note(f"{cell.lane}: {died.evidence.splitlines()[0]}; another guest came up")
             return
         place = {"event": "lost", "attempt": cell.attempt, "id": KERNEL_LOG}
@@ -178,6 +183,7 @@ class LaneRun:
         """A stage failed; it stays the last word, also when an earlier guest of this lane came up."""
         name = problem.stage if not any(e.get("event") == "test-end" for e in self.events) else "restart"
         outcome = "ERROR" if problem.lost.ours or name == "restart" else "LOST"
+        self._given_up.add(f"stage/{name}")
         self.stage(name, outcome, problem.lost.evidence, console=problem.lost.console)
 
     def _start_of(self, cell: Cell) -> Start:

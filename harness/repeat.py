@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 def repeat(run: Run) -> None:
     """Ask again what looks worse, or without a base fails, until the judge has enough answers."""
     variant = run.job.variant
-    run.ask(_cut_off(run))
+    for cells in (_cut_off(run), _unlooked(run)):
+        run.ask(cells)
     for attempt in range(2, 2 * run.job.attempts if run.job.per_patch else run.job.attempts + 1):
         seen, series = lane_results(run.out, run.job)
         if BASE not in seen:
@@ -56,23 +57,46 @@ def repeat(run: Run) -> None:
 
 
 def _cut_off(run: Run) -> list[Cell]:
-    """What was being asked again when an earlier process was stopped, or the lab stumbled: an ERROR is an answer for
-    the judge, so nothing else asks it any more."""
+    """What was being asked again when an earlier process was stopped, or the lab stumbled, and what a twin has taken
+    over of that kind: an ERROR is an answer for the judge, so nothing else asks it any more."""
     seen, _ = lane_results(run.out, run.job)
     asked: dict[tuple[str, int], list[str]] = {}
     for name in run.lanes.keys() & seen.keys():
         for result in seen[name].results:
             askable = "::" in result.id or result.id == KERNEL_LOG
-            if askable and result.outcome is Outcome.ERROR and result.attempt > 1:
+            asked_here = result.attempt == 1 and not run.lanes[name].reused  # its first cells ask it
+            if askable and result.outcome is Outcome.ERROR and not asked_here:
                 asked.setdefault((name, result.attempt), []).append(result.id)
-    return [Cell(name, run.job.variant, attempt, tuple(tests)) for (name, attempt), tests in sorted(asked.items())]
+    return [
+        Cell(name, run.job.variant, attempt, tuple(tests), look=False)
+        for (name, attempt), tests in sorted(asked.items())
+    ]
+
+
+def _unlooked(run: Run) -> list[Cell]:
+    """The repetitions in which kmemleak did not get to look at tests that lose memory."""
+    seen, _ = lane_results(run.out, run.job)
+    leaky = _leaky(seen) if run.job.kmemleak else set()
+    found = []
+    for name in sorted(run.lanes.keys() & seen.keys()):
+        asked: dict[int, list[str]] = {}
+        for result in seen[name].results:
+            if result.id in leaky and result.attempt > 1:
+                asked.setdefault(result.attempt, []).append(result.id)
+        cells = [Cell(name, run.job.variant, attempt, tuple(tests)) for attempt, tests in sorted(asked.items())]
+        found += [cell for cell in cells if not run.lanes[name].answered([cell])]
+    return found
+
+
+def _leaky(seen: Mapping[str, LaneResults]) -> set[str]:
+    answers = [result for lane in seen.values() for result in lane.results]
+    return {r.id for r in answers if any(f.kind is Kind.KMEMLEAK for f in r.findings)}
 
 
 def _spread(run: Run, cells: Sequence[Cell], seen: Mapping[str, LaneResults]) -> Sequence[Cell]:
     """Where another guest costs little, none stands idle. kmemleak looks where it found something."""
     if run.job.kmemleak:
-        answers = [result for lane in seen.values() for result in lane.results]
-        return looked_at(cells, {r.id for r in answers if any(f.kind is Kind.KMEMLEAK for f in r.findings)})
+        return looked_at(cells, _leaky(seen))
     return spread(cells, room(run.job.workers, run.job.profile)) if run.job.start == "restored" else cells
 
 

@@ -160,6 +160,8 @@ class Repro:
             lane.run(Cell(self.question.lane, self.run.job.variant, attempt, (*self.before, asked), start=start))
         except Broken:
             broken = True
+        if self.run.machine is not None:
+            self.run.machine.look()
         results = lane.results().by_id()
         stages = [r for answers in results.values() for r in answers if r.is_stage and r.outcome is not Outcome.PASS]
         if broken and stages:

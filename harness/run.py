@@ -160,7 +160,7 @@ class Run:
             answers.remember(self.store, self.job.profile, self.lanes[name].events)
         self._keep()
         for name, first in twins.items():
-            if self.lanes[first].results().broken:  # by us: what is there is not all
+            if first in broken and self.lanes[first].results().broken:  # by us: what is there is not all
                 if not self.lanes[name].reused:
                     self.lanes[name].cut_short()
                 continue

@@ -22,7 +22,7 @@ Events of a lane (``<lane>/<variant>/results.jsonl``), in the order in which the
                  test, in a boot that is not named
     fault        boot, attempt, what                                the emulation, not the kernel, went wrong
     stopped                                                         we ended the lane before it had all its answers
-    unlooked     attempt, group, why                                not all of these tests was looked at by kmemleak
+    unlooked     attempt, group, tests, why                         kmemleak could not look at these tests
     suite-end    boot, attempt, status, text, kmsg; unreferenced, since: what kmemleak found, and from which jiffies on;
                  id: whose the messages are, if that is known
     driver       kernel, module, digest                             whose answers these are

@@ -39,7 +39,11 @@ class _Fold:
     """Tests (id and attempt) and stages at which we were at fault, until they are asked again."""
     no_tests: str = ""
     naming: bool = False
-    group: str = ""
+    looks_at: tuple[str, int, frozenset[str]] = ("", 0, frozenset())
+    """The group, attempt and tests of a guest."""
+    unlooked: dict[tuple[str, int, frozenset[str]], str] = field(default_factory=dict)
+    """Those that kmemleak could not look at, and why."""
+    failed_suite: str | None = None
     outside: Event = field(default_factory=dict)
     ran: list[tuple[str, int]] = field(default_factory=list)
     suspects: list[Suspects] = field(default_factory=list)
@@ -123,8 +127,11 @@ def fold(events: Iterable[Event]) -> LaneResults:
     for suspects in state.suspects:
         state.blame(suspects.tests[-1], suspects.unnamed())
     if state.no_tests and not state.planned:
-        state.results.append(Result(SUITE, Outcome.ERROR, f"no test matched\n{state.no_tests}".strip()))
-        state.unasked.add((SUITE, 1))
+        state.failed_suite = f"no test matched\n{state.no_tests}".strip()
+    if state.failed_suite is not None:
+        state.fail(Result(SUITE, Outcome.ERROR, state.failed_suite))
+    for (group, attempt, _), why in state.unlooked.items():
+        state.fail(Result(f"kmemleak/{group or 'suite'}", Outcome.ERROR, why, attempt))
     return LaneResults(tuple(state.results), frozenset(state.planned), bool(state.unasked))
 
 
@@ -158,20 +165,15 @@ def _taken_up(state: _Fold, event: Event) -> None:
 
 
 def _unlooked(state: _Fold, event: Event) -> None:
-    """kmemleak did not get to look at all tests of a group: nobody knows what memory they lose."""
-    group, attempt = str(event.get("group") or ""), int(event["attempt"])
-    state.forget(lambda r: (r.id, r.attempt) == (_look(group), attempt))
-    state.results.append(Result(_look(group), Outcome.ERROR, str(event.get("why", "")), attempt))
-    state.unasked.add((_look(group), attempt))
-
-
-def _look(group: str) -> str:
-    return f"kmemleak/{group or 'suite'}"
+    """kmemleak did not get to look at these tests: nobody knows what memory they lose, until it does."""
+    asked = frozenset(map(str, event.get("tests", ())))
+    state.unlooked[str(event.get("group") or ""), int(event["attempt"]), asked] = str(event.get("why", ""))
 
 
 def _boot(state: _Fold, event: Event) -> None:
     state.cut()
-    state.group = str(event.get("group") or "")
+    asked = frozenset(map(str, event.get("tests", ())))
+    state.looks_at = (str(event.get("group") or ""), int(event.get("attempt", 1)), asked)
     state.unasked.discard(STOPPED)
     state.last = None
     state.ran = []
@@ -267,7 +269,7 @@ def _suite_end(state: _Fold, event: Event) -> None:
     findings = find_splats(event.get("kmsg", ()))
     if "unreferenced" in event:  # in full; the kernel's log only counts it
         findings = [finding for finding in findings if finding.kind is not Kind.KMEMLEAK]
-        state.forget(lambda r: (r.id, r.attempt) == (_look(state.group), int(event["attempt"])))
+        state.unlooked.pop(state.looks_at, None)
         _lost_memory(state, event)
     if "id" in event:
         state.blame((str(event["id"]), int(event["attempt"])), findings)
@@ -277,8 +279,7 @@ def _suite_end(state: _Fold, event: Event) -> None:
     if status == NO_TESTS:
         state.no_tests = str(event.get("text", "")) or "the suite is empty"
     elif status > 1:
-        state.results.append(Result(SUITE, Outcome.ERROR, f"the suite itself failed\n{event.get('text', '')}".strip()))
-        state.unasked.add((SUITE, 1))
+        state.failed_suite = f"the suite itself failed\n{event.get('text', '')}".strip()
 
 
 def _lost_memory(state: _Fold, event: Event) -> None:

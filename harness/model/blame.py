@@ -159,6 +159,11 @@ def _doubts(base: LaneResults, prefixes: Sequence[Prefix]) -> tuple[str, ...]:
                 suspect.append(f"{test}: {number}/{total} {seen.why}, but not confirmed")
             elif seen.state is State.UNKNOWN:
                 missing.setdefault(f"not known at {number}/{total}, which {seen.why}", []).append(test)
+    for number, prefix in enumerate(prefixes[:-1], 1):
+        for result in prefix.results.results:
+            if result.outcome is Outcome.ERROR and result.id not in base.by_id():  # it is in no history
+                why = f"not known at {number}/{len(prefixes)}, which could not be asked"
+                missing.setdefault(why, []).append(result.id)
     lines = (
         f"{', '.join(tests[:3])}{f' and {len(tests) - 3} more' if tests[3:] else ''}: {why}"
         for why, tests in missing.items()

@@ -94,10 +94,11 @@ class Comparison:
 
     @property
     def status(self) -> int:
-        """1: they differ in what each repeats; else 3: a test could not be asked of both; 0: they answer alike."""
+        """1: they differ in what each repeats; else 3: a test could not be asked of both, or none was; 0: they answer
+        alike."""
         if any(not difference.unsteady for difference in self.differences):
             return 1
-        return 3 if self.unanswered else 0
+        return 3 if self.unanswered or not self.asked else 0
 
 
 Attempts = Sequence[Mapping[str, Told]]

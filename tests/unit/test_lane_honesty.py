@@ -19,6 +19,7 @@ from harness.model.result import KERNEL_LOG, Outcome
 from harness.model.session import Lost, SessionLost, Start, SuiteRequest
 from harness.model.variant import Variant
 from harness.plan import Cell
+from harness.starts import NotUp
 from tests.unit.scripted_lab import CELL, KERNEL_GONE, NPU_GONE, TESTS, Lab, ScriptedSession, lane, outcomes
 
 PANIC = Lost(False, "no hello within 90 s", "[    9.000000] Kernel panic - not syncing: Fatal exception")
@@ -258,3 +259,40 @@ def test_what_the_lab_could_not_do_is_tried_anew_by_who_goes_on(lab: Lab, stage:
     again.run(CELL)
     assert not again.results().broken
     assert Outcome.ERROR not in outcomes(again).values()
+
+
+def test_a_stage_that_was_given_up_is_not_mended_by_a_neighbour(tmp_path: Path) -> None:
+    """Groups of a lane run side by side; those of a guest that did not come up were not asked."""
+    run = lane(Lab(), tmp_path)
+    run.stage("boot", "PASS")
+    run._give_up(NotUp("boot", Lost(True, "no memory for QEMU", "")))
+    run.stage("boot", "PASS")
+    assert outcomes(run)["stage/boot"] is Outcome.ERROR
+    assert run.results().broken
+    run.close()
+    again = lane(Lab(), tmp_path)
+    again.stage("boot", "PASS")
+    assert outcomes(again)["stage/boot"] is Outcome.PASS
+
+
+def test_a_suite_that_does_not_import_is_not_forgotten(tmp_path: Path) -> None:
+    """All tests that could be collected have answered: nobody asks anything any more."""
+    run = lane(Lab(), tmp_path)
+    run.claim()
+    run.run(CELL)
+    run.records.add({"event": "suite-end", "boot": 1, "attempt": 1, "status": 2, "text": "ImportError"})
+    run.close()
+    again = lane(Lab(), tmp_path)
+    again.claim()
+    again.run(CELL)
+    assert outcomes(again)["stage/suite"] is Outcome.ERROR
+    assert again.results().broken
+
+
+@pytest.mark.parametrize(("attempt", "counts"), [(1, False), (2, True)])
+def test_what_base_says_when_it_is_asked_again_may_excuse_the_head(attempt: int, counts: bool, tmp_path: Path) -> None:
+    lab = Lab()
+    lab.dead_boots = [SessionLost(PANIC)]
+    run = lane(lab, tmp_path)
+    run.run(Cell("base", Variant(), attempt, TESTS))
+    assert (outcomes(run)[KERNEL_LOG] is Outcome.LOST) is counts

@@ -21,13 +21,17 @@ from harness.job import Job, write_job
 from harness.model.changed import Ran
 from harness.model.frame import Frame, Place
 from harness.model.judge import Change, Verdict
+from harness.model.kernel import Profile
 from harness.model.known import KnownFailure
 from harness.model.memory import Held
 from harness.model.rate import Rate
 from harness.model.report import Report
+from harness.model.result import Outcome
+from harness.model.variant import Variant
 from harness.plan import Cell
 from harness.reporters import data, junit, text, write
 from harness.run import Run
+from tests.unit.scripted_lab import CELL, TESTS, Lab, lane, outcomes
 
 A, B = "test_x.py::test_a", "test_x.py::test_b"
 KNOWN = KnownFailure("posted fix", ("7.3.*",), date(2099, 1, 1), test=A)
@@ -40,9 +44,9 @@ def report(folder: Path, monkeypatch: pytest.MonkeyPatch, **lanes: Mapping[str, 
     (folder / "job.toml").write_text(write_job(job))
     run = [{"event": "lane", "name": name, "version": "7.3.4", "kernel": "k"} for name in lanes]
     (folder / "run.jsonl").write_text("".join(json.dumps(event) + "\n" for event in run))
-    for name, outcomes in lanes.items():
-        events = [{"event": "suite-start", "boot": 1, "attempt": 1, "tests": list(outcomes)}]
-        for test, outcome in outcomes.items():
+    for name, answers in lanes.items():
+        events = [{"event": "suite-start", "boot": 1, "attempt": 1, "tests": list(answers)}]
+        for test, outcome in answers.items():
             place = {"boot": 1, "attempt": 1, "id": test}
             events.append({"event": "test-start", **place})
             end = {"event": "test-end", "outcome": outcome, "phase": "call", "text": "", "duration": 0.1}
@@ -189,8 +193,43 @@ def test_what_was_cut_off_while_it_was_asked_again_is_asked(tmp_path: Path, monk
     with where.open("a") as stream:
         stream.writelines(json.dumps(event) + "\n" for event in events)
     job = Job(kernel="debian:7.3")
-    run = cast(Run, SimpleNamespace(out=tmp_path, job=job, lanes={"base": None, "head": None}))
-    assert repeat._cut_off(run) == [Cell("head", job.variant, 2, (B,))]
+    lanes = {name: SimpleNamespace(reused=False) for name in ("base", "head")}
+    run = cast(Run, SimpleNamespace(out=tmp_path, job=job, lanes=lanes))
+    assert repeat._cut_off(run) == [Cell("head", job.variant, 2, (B,), look=False)]
+
+
+def test_what_a_twin_took_over_spoiled_is_asked_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no first cells, and all else that it has is good."""
+    report(tmp_path, monkeypatch, base={A: "pass", B: "error"}, head={A: "pass", B: "error"})
+    job = Job(kernel="debian:7.3")
+    lanes = {"base": SimpleNamespace(reused=False), "head": SimpleNamespace(reused=True)}
+    run = cast(Run, SimpleNamespace(out=tmp_path, job=job, lanes=lanes))
+    assert repeat._cut_off(run) == [Cell("head", job.variant, 1, (B,), look=False)]
+
+
+def test_what_kmemleak_did_not_get_to_look_at_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a repetition, by who goes on with the run."""
+    run = lane(Lab(lambda test: "leak" if test == TESTS[1] else "pass"), tmp_path / "head" / "v", kmemleak=True)
+    run.run(CELL)
+    dying = Cell("head", Variant(), 2, (TESTS[1],))
+    answered: list[str] = []
+
+    def npu_goes(test: str) -> str:
+        answered.append(test)
+        return "pass" if len(answered) == 1 else "npu"
+
+    cast(Lab, run.guests).behave = npu_goes
+    run.run(dying)
+    assert outcomes(run)["kmemleak/suite"] is Outcome.ERROR
+    job = Job(kernel="debian:7.3", kmemleak=True, profile=Profile.DEBUG)
+    monkeypatch.setattr(repeat, "lane_results", lambda out, job: ({"head": run.results()}, []))
+    whole = cast(Run, SimpleNamespace(out=tmp_path, job=job, lanes={"head": run}))
+    (cell,) = repeat._unlooked(whole)
+    assert (cell.attempt, cell.tests, cell.look) == (2, (TESTS[1],), True)
+    cast(Lab, run.guests).behave = lambda test: "pass"
+    run.run(cell)
+    assert "kmemleak/suite" not in outcomes(run)
+    assert repeat._unlooked(whole) == []
 
 
 def test_a_report_on_a_full_disk_is_the_labs_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ yet. There is nothing to restore."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class SshLab:
         self.machine = machine
         self.evidence = evidence
         self.boots = boots
-        self.upkeep = Upkeep(machine)
+        self.upkeep = Upkeep(machine, gives_back=boots is None)
         self.aftermath = Aftermath(machine, evidence)
         self.spoiled = ""
         """The boot in which a session was lost, or whose kernel complained as it came up: it is not asked again."""
@@ -101,16 +101,22 @@ class SshLab:
         self.machine.ended = False
         if self.boots is not None and not self.boots.rules.leave:
             self._home(self.boots)
-        if self.aftermath.waits:
-            try:
-                self._look(self._awake())
-            except HarnessError as error:
-                with suppress(HarnessError):
-                    self.machine.note(f"{error.message}: nobody knows what its kernel did behind the last test")
+        self._last_look(self._awake)
         with suppress(HarnessError):
             self.upkeep.last()
         self.evidence.close()
         self.machine.end()
+
+    def _last_look(self, ask: Callable[[], Facts]) -> None:
+        """From here on it goes down since we say so."""
+        if not self.aftermath.waits:
+            return
+        try:
+            self._look(ask())
+        except HarnessError as error:
+            self.aftermath.forget()
+            with suppress(HarnessError):
+                self.machine.note(f"{error.message}: nobody knows what its kernel did behind the last test")
 
     def _awake(self) -> Facts:
         """What the machine says, which may have gone down by itself and be on its way. InfraError: it stays away."""
@@ -142,9 +148,7 @@ class SshLab:
                 boots.adopt(self.machine.ask())
         try:
             if boots.booted:
-                with suppress(HarnessError):
-                    self._look(boots.wake())
-                self.aftermath.forget()  # from here on it goes down since we say so
+                self._last_look(boots.wake)
                 boots.home()
         except HarnessError as error:
             with suppress(HarnessError):  # our disk may be full
@@ -183,8 +187,10 @@ class SshGuests:
             yield session
         finally:
             self._live.remove(session)
-            session.close()
-            lab.left(session, self.late)
+            try:
+                session.close()
+            finally:
+                lab.left(session, self.late)
 
     def end(self) -> None:
         """End the session that runs, or its boot, from any thread."""

@@ -15,6 +15,8 @@ from harness.targets.ssh import ways
 from harness.targets.ssh.machine import Machine
 
 DRIVER_SECONDS = 60.0
+LOADED = f"/sys/module/{DRIVER}"
+TAKE_OURS = f"test ! -e {LOADED} || rmmod {DRIVER} 2>&1"
 OWN_DRIVER = f"modprobe -nq {DRIVER} || exit 0; modprobe {DRIVER} 2>&1"
 _HOME = re.compile(r"/tmp/xdna-[A-Za-z0-9]{8}")
 """What a machine says is not believed: it becomes a command of root's."""
@@ -23,12 +25,13 @@ _HOME = re.compile(r"/tmp/xdna-[A-Za-z0-9]{8}")
 class Upkeep:
     """Looks at one machine, says what a reader must know, and cleans up what is ours."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, gives_back: bool = False) -> None:
+        """``gives_back``: nobody boots the machine in the end, which would bring its own driver back."""
         self.machine = machine
+        self._gives_back = gives_back
         self._before: LabHost | None = None
         self._ahead = 0.0
-        self._driver_in = ""
-        """The boot in which a driver was loaded before us."""
+        self._had_driver = False
         self.ours = ""
         """The boot in which one of ours still is."""
 
@@ -44,9 +47,8 @@ class Upkeep:
             )
         if off := skew(ahead, 0.0):
             self.machine.note(f"{name}: its clock is {abs(off):.0f} s {'ahead' if off > 0 else 'behind'} of ours")
+        self._had_driver = self.machine.root(f"test -e {LOADED}", DRIVER_SECONDS)[0] == 0
         self._before, self._ahead = host, ahead
-        if self.machine.root(f"test -e /sys/module/{DRIVER}", DRIVER_SECONDS)[0] == 0:
-            self._driver_in = self.machine.ask().boot_id
         self._sweep(host)
 
     def last(self) -> None:
@@ -59,19 +61,19 @@ class Upkeep:
             self.machine.note(f"{name}: its clock jumped by {moved:+.0f} s during the run; no result rests on it")
         if host.users:
             self.machine.note(f"{name}: the NPU is still in use by {', '.join(host.users[:3])}")
-        self._give_back_driver()
         self._sweep(host)
         ways.forget(self.machine, host)
+        self._give_back_driver()
 
     def _give_back_driver(self) -> None:
-        """The machine's own, if it has one and we took it away; one that has booted since loads it by itself."""
-        boot, name = self.machine.ask().boot_id, self.machine.name
-        if self.ours == boot:
-            status, said = self.machine.root(f"rmmod {DRIVER} 2>&1", DRIVER_SECONDS)
+        """The machine's own, if it has one and had it loaded."""
+        name = self.machine.name
+        if self.ours and self.ours == self.machine.ask().boot_id:
+            status, said = self.machine.root(TAKE_OURS, DRIVER_SECONDS)
             if status != 0:
                 self.machine.note(f"{name}: the driver under test does not go: {said.strip()[-200:]}")
                 return
-        if self._driver_in == boot:
+        if self._had_driver and self._gives_back:
             status, said = self.machine.root(OWN_DRIVER, DRIVER_SECONDS)
             if status != 0:
                 self.machine.note(f"{name}: its own driver does not load again: {said.strip()[-200:]}")

@@ -275,3 +275,12 @@ def test_a_test_that_fails_everywhere_now_and_then_is_seldom_a_patchs_fault() ->
 
 def test_its_words_are_made_of_numbers_only() -> None:
     assert str(Culprit(T, (1,), (), True, 1)) == "introduced by 1/1, still there at 1/1"
+
+
+def test_what_only_a_prefix_could_not_be_asked_makes_good_unknown() -> None:
+    """kmemleak did not look at it: what it leaks and a later patch mends is in no history of base's tests."""
+    unseen = LaneResults((*lane(P).results, Result("kmemleak/suite", Outcome.ERROR, "it did not look")), broken=True)
+    series = prefixes(unseen, P)
+    found = verdict(judge(BASE, lane(P)), culprits(BASE, series, {}), BASE, series)
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.reasons == ("kmemleak/suite: not known at 1/2, which could not be asked",)

@@ -163,7 +163,8 @@ def test_what_a_target_lacks_is_no_difference_and_no_trouble() -> None:
     found = skipped(here, there, ("a", "b"))
     assert found == [Unanswered(TEST, "b", "SKIP: needs the emulated NPU")], "what both skip is nobody's"
     assert skipped(there, here, ("a", "b")) == [Unanswered(TEST, "a", "SKIP: needs the emulated NPU")]
-    assert Comparison(("a", "b"), 0, (), skipped=tuple(found)).status == 0
+    assert Comparison(("a", "b"), 1, (), skipped=tuple(found)).status == 0
+    assert Comparison(("a", "b"), 0, (), skipped=tuple(found)).status == 3, "nothing was compared"
 
 
 def test_one_that_was_skipped_once_is_compared() -> None:

@@ -9,13 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from harness.errors import InfraError
 from harness.formats.machine_facts import Facts
 from harness.model.result import KERNEL_LOG
-from harness.model.session import Lost
+from harness.model.session import Lost, Start
+from harness.targets.ssh import guests
 from harness.targets.ssh.aftermath import Aftermath, whose
 from harness.targets.ssh.evidence import Evidence
-from harness.targets.ssh.guests import SshLab
+from harness.targets.ssh.guests import SshGuests, SshLab
 from harness.targets.ssh.machine import Machine
 from tests.unit.targets.played import ended
 
@@ -156,6 +159,39 @@ def test_who_decides_what_is_asked_again_knows_of_it(tmp_path: Path) -> None:
     machine.ended = True
     lab.look()
     assert machine.notes == [], "the lease is another's"
+
+
+def test_who_cannot_look_before_the_way_home_says_so(tmp_path: Path) -> None:
+    machine = Played(LOG, crash=LOG + PANIC)
+    lab = lab_of(machine, tmp_path)
+
+    def away() -> Facts:
+        raise InfraError("box did not answer within 300 s")
+
+    boots = SimpleNamespace(booted="1", wake=away, home=machine.crashes, cycled=False, settle=lambda: None)
+    boots.rules = SimpleNamespace(leave=False)
+    lab.boots = cast(Any, boots)
+    lab.close()
+    assert machine.notes == ["box did not answer within 300 s: nobody knows what its kernel did behind the last test"]
+
+
+def test_who_is_interrupted_again_while_a_session_ends_knows_of_its_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = lab_of(Played(LOG), tmp_path)
+    session = ended(FACTS, tmp_path, None, loaded=True, unloaded=False, hello=lambda: None)
+
+    def close() -> None:
+        raise KeyboardInterrupt
+
+    session.close = close  # type: ignore[method-assign]
+    monkeypatch.setattr(guests, "SshSession", lambda *_: session)
+    lab.ready = lambda *_: FACTS  # type: ignore[method-assign]
+    lab.guard = lambda *_: None  # type: ignore[method-assign]
+    payload = cast(Any, SimpleNamespace(variant=SimpleNamespace(address_mode=None)))
+    with pytest.raises(KeyboardInterrupt), SshGuests(lab, payload).open(tmp_path, Start.COLD):
+        pass
+    assert lab.upkeep.ours == FACTS.boot_id
 
 
 def test_what_comes_after_it_was_looked_is_told_all_the_same(tmp_path: Path) -> None:
