@@ -113,8 +113,24 @@ def test_a_comment_changes_nothing_and_costs_one_file(lab: Lab) -> None:
     assert lab.engine.cached(tree, Profile.PLAIN) == module
 
 
-def test_a_document_is_nobodys_business(lab: Lab) -> None:
-    assert lab.build(Edit("MAINTAINERS", END, "\n")) == lab.build()
+def test_a_document_compiles_nothing(lab: Lab) -> None:
+    plain = lab.build()
+    changed = lab.build(Edit("MAINTAINERS", END, "\n"))
+    assert compiled(changed) == set()
+    assert changed.digest == plain.digest
+
+
+def test_a_document_that_the_driver_includes_is_part_of_it(lab: Lab) -> None:
+    """Whether it is built in full or from the driver that had another one."""
+    name = "Documentation/accel/amdxdna/xdna_limit.h"
+    uses = end_of(
+        "aie2_solver.c",
+        f'#include "../../../{name}"\nint xdna_limit(void);\nint xdna_limit(void) {{ return LIMIT; }}\n',
+    )
+    one = lab.build(added(name, "#define LIMIT 1"), uses)
+    other = lab.build(added(name, "#define LIMIT 2"), uses)
+    assert one.digest != other.digest
+    assert compiled(other) == {"aie2_solver"}
 
 
 def test_an_edit_comes_out_the_same_from_a_seed_and_in_full(lab: Lab) -> None:
