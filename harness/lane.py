@@ -256,6 +256,10 @@ class LaneRun:
         else:
             self.records.add({**place, "event": "suite-end", "status": 0, "kmsg": lost.console})  # its id says whose
 
+    def try_anew(self) -> None:
+        """What was given up is asked from the beginning, and may end in another way."""
+        self._given_up.clear()
+
     def cut_short(self) -> None:
         """What is missing was not asked: it says nothing until the lane is taken up again."""
         self.records.add({"event": "stopped"})

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 def repeat(run: Run) -> None:
     """Ask again what looks worse, or without a base fails, until the judge has enough answers."""
     variant = run.job.variant
-    for cells in (_cut_off(run), _unlooked(run)):
-        run.ask(cells)
+    for left in (_taken_over, _cut_off, _unlooked):
+        run.ask(left(run))
     for attempt in range(2, 2 * run.job.attempts if run.job.per_patch else run.job.attempts + 1):
         seen, series = lane_results(run.out, run.job)
         if BASE not in seen:
@@ -56,16 +56,21 @@ def repeat(run: Run) -> None:
         run.ask(_spread(run, cells, seen))
 
 
+def _taken_over(run: Run) -> list[Cell]:
+    """The first cells of a twin that took over what the lab had spoiled: nobody else asks them."""
+    lanes = {name for name, lane in run.lanes.items() if lane.reused and lane.results().broken}
+    return [cell for cell in run.todo.cells if cell.lane in lanes] if run.todo is not None else []
+
+
 def _cut_off(run: Run) -> list[Cell]:
-    """What was being asked again when an earlier process was stopped, or the lab stumbled, and what a twin has taken
-    over of that kind: an ERROR is an answer for the judge, so nothing else asks it any more."""
+    """What was being asked again when an earlier process was stopped, or the lab stumbled: an ERROR is an answer for
+    the judge, so nothing else asks it any more."""
     seen, _ = lane_results(run.out, run.job)
     asked: dict[tuple[str, int], list[str]] = {}
     for name in run.lanes.keys() & seen.keys():
         for result in seen[name].results:
             askable = "::" in result.id or result.id == KERNEL_LOG
-            asked_here = result.attempt == 1 and not run.lanes[name].reused  # its first cells ask it
-            if askable and result.outcome is Outcome.ERROR and not asked_here:
+            if askable and result.outcome is Outcome.ERROR and result.attempt > 1:
                 asked.setdefault((name, result.attempt), []).append(result.id)
     return [
         Cell(name, run.job.variant, attempt, tuple(tests), look=False)
@@ -74,14 +79,17 @@ def _cut_off(run: Run) -> list[Cell]:
 
 
 def _unlooked(run: Run) -> list[Cell]:
-    """The repetitions in which kmemleak did not get to look at tests that lose memory."""
+    """The repetitions in which kmemleak did not get to look at tests that lose memory. The kernel's log, which every
+    guest answers, is such a test only where a look was cut off."""
     seen, _ = lane_results(run.out, run.job)
     leaky = _leaky(seen) if run.job.kmemleak else set()
     found = []
     for name in sorted(run.lanes.keys() & seen.keys()):
         asked: dict[int, list[str]] = {}
+        cut = {result.attempt for result in seen[name].results if result.id == "kmemleak/suite"}
         for result in seen[name].results:
-            if result.id in leaky and result.attempt > 1:
+            wanted = result.id != KERNEL_LOG or result.attempt in cut
+            if wanted and result.id in leaky and result.attempt > 1:
                 asked.setdefault(result.attempt, []).append(result.id)
         cells = [Cell(name, run.job.variant, attempt, tuple(tests)) for attempt, tests in sorted(asked.items())]
         found += [cell for cell in cells if not run.lanes[name].answered([cell])]

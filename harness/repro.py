@@ -156,6 +156,7 @@ class Repro:
         asked = test if "::" in test else KERNEL_LOG
         start = self.question.start if "::" in test else Start.COLD
         broken = False
+        lane.try_anew()
         try:
             lane.run(Cell(self.question.lane, self.run.job.variant, attempt, (*self.before, asked), start=start))
         except Broken:

@@ -83,6 +83,14 @@ class _Fold:
         """Of its latest answer."""
         return next((i for i, r in reversed(list(enumerate(self.results))) if (r.id, r.attempt) == test), None)
 
+    def looked(self) -> None:
+        """kmemleak has looked: also at what it could not look at before, as far as these tests ran."""
+        group, attempt, _ = self.looks_at
+        ran = frozenset(test for test, _ in self.ran)
+        for key in list(self.unlooked):
+            if key == self.looks_at or (key[:2] == (group, attempt) and key[2] <= ran):
+                del self.unlooked[key]
+
     def forget(self, which: Callable[[Result], bool]) -> None:
         """Drop what was said before it was asked anew."""
         gone = [r for r in self.results if which(r)]
@@ -269,7 +277,7 @@ def _suite_end(state: _Fold, event: Event) -> None:
     findings = find_splats(event.get("kmsg", ()))
     if "unreferenced" in event:  # in full; the kernel's log only counts it
         findings = [finding for finding in findings if finding.kind is not Kind.KMEMLEAK]
-        state.unlooked.pop(state.looks_at, None)
+        state.looked()
         _lost_memory(state, event)
     if "id" in event:
         state.blame((str(event["id"]), int(event["attempt"])), findings)

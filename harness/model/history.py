@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
 
-from harness.model.judge import ATTEMPTS, CONFIRM, LaneResults, worse
+from harness.model.judge import ATTEMPTS, CONFIRM, LaneResults, excuses, worse
 from harness.model.result import RANK, Outcome, Result
 
 STAGE_WORDS = {
@@ -146,7 +146,7 @@ def _never_worse(base: Result, answers: tuple[Result, ...]) -> Seen:
 
 def bad_answers(base: Sequence[Result], answers: Sequence[Result]) -> list[Result]:
     """Those that are worse than every answer of base: what base does now and then, too, is nobody's fault."""
-    return [a for a in answers if worse(base[0], a) and not any(worse(base[0], b) and not worse(b, a) for b in base)]
+    return [a for a in answers if worse(base[0], a) and not any(worse(base[0], b) and excuses(b, a) for b in base)]
 
 
 def histories(base: LaneResults, lanes: Mapping[int, LaneResults]) -> Iterator[tuple[str, list[Seen]]]:

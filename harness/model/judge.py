@@ -190,7 +190,13 @@ def _bad_heads(base: Sequence[Result], head: Sequence[Result]) -> list[Result]:
 def _bad_bases(base: Sequence[Result], head: Sequence[Result]) -> list[Result]:
     """The answers of base that are as bad as a bad answer of head: then it is not the series."""
     bad = _bad_heads(base, head)
-    return [b for b in base[1:] if any(worse(base[0], b) and not worse(b, h) for h in bad)]
+    return [b for b in base[1:] if any(worse(base[0], b) and excuses(b, h) for h in bad)]
+
+
+def excuses(base: Result, head: Result) -> bool:
+    """Whether a bad answer of base is as bad as one of head. Of the kernel's log, which is many things, only like
+    excuses like: a base that dies now and then no warning at each boot of head."""
+    return not worse(base, head) and (base.id != KERNEL_LOG or base.outcome is head.outcome)
 
 
 def _compare(test: str, base: Sequence[Result], head: Sequence[Result], head_broken: bool) -> Comparison:

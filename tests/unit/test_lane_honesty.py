@@ -296,3 +296,37 @@ def test_what_base_says_when_it_is_asked_again_may_excuse_the_head(attempt: int,
     run = lane(lab, tmp_path)
     run.run(Cell("base", Variant(), attempt, TESTS))
     assert (outcomes(run)[KERNEL_LOG] is Outcome.LOST) is counts
+
+
+def test_who_asks_anew_may_hear_something_else(tmp_path: Path) -> None:
+    """A stage that was given up stays so for its lane, but not for who asks the same again and again (repro)."""
+    lab = Lab()
+    lab.dead_boots = [SessionLost(PANIC)] * 2
+    run = lane(lab, tmp_path)
+    with pytest.raises(Broken):
+        run.run(Cell("head", Variant(), 1, (KERNEL_LOG,)))
+    assert outcomes(run)["stage/boot"] is Outcome.LOST
+    run.try_anew()
+    run.run(Cell("head", Variant(), 2, (KERNEL_LOG,)))
+    assert outcomes(run)["stage/boot"] is Outcome.PASS
+
+
+def test_a_look_at_more_tests_covers_fewer(tmp_path: Path) -> None:
+    """What the lab had spoiled is asked by who goes on, and looked at together with what could not be before."""
+    run = lane(Lab(), tmp_path, kmemleak=True)
+    run.run(CELL)
+    run.records.add({"event": "unlooked", "attempt": 1, "group": "", "tests": list(TESTS[:2]), "why": "npu"})
+    assert outcomes(run)["kmemleak/suite"] is Outcome.ERROR
+    boot = {"event": "boot", "attempt": 1, "group": "", "start": "cold", "naming": True, "tests": list(TESTS)}
+    number = run.records.add_boot(boot)
+    place = {"boot": number, "attempt": 1}
+    for test in TESTS[:1]:
+        run.records.add({"event": "test-start", "id": test, **place})
+    run.records.add({"event": "suite-end", "unreferenced": "", "since": 1, **place})
+    assert outcomes(run)["kmemleak/suite"] is Outcome.ERROR, "it ended before it had run them"
+    number = run.records.add_boot(boot)
+    place = {"boot": number, "attempt": 1}
+    for test in TESTS:
+        run.records.add({"event": "test-start", "id": test, **place})
+    run.records.add({"event": "suite-end", "unreferenced": "", "since": 1, **place})
+    assert "kmemleak/suite" not in outcomes(run)

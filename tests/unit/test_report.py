@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 
-from harness import repeat
+from harness import answers, repeat
 from harness import report as reports
 from harness.errors import InfraError, UsageError
 from harness.formats import changes, gcov, lines
@@ -44,9 +44,9 @@ def report(folder: Path, monkeypatch: pytest.MonkeyPatch, **lanes: Mapping[str, 
     (folder / "job.toml").write_text(write_job(job))
     run = [{"event": "lane", "name": name, "version": "7.3.4", "kernel": "k"} for name in lanes]
     (folder / "run.jsonl").write_text("".join(json.dumps(event) + "\n" for event in run))
-    for name, answers in lanes.items():
-        events = [{"event": "suite-start", "boot": 1, "attempt": 1, "tests": list(answers)}]
-        for test, outcome in answers.items():
+    for name, said in lanes.items():
+        events = [{"event": "suite-start", "boot": 1, "attempt": 1, "tests": list(said)}]
+        for test, outcome in said.items():
             place = {"boot": 1, "attempt": 1, "id": test}
             events.append({"event": "test-start", **place})
             end = {"event": "test-end", "outcome": outcome, "phase": "call", "text": "", "duration": 0.1}
@@ -198,13 +198,21 @@ def test_what_was_cut_off_while_it_was_asked_again_is_asked(tmp_path: Path, monk
     assert repeat._cut_off(run) == [Cell("head", job.variant, 2, (B,), look=False)]
 
 
-def test_what_a_twin_took_over_spoiled_is_asked_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has no first cells, and all else that it has is good."""
-    report(tmp_path, monkeypatch, base={A: "pass", B: "error"}, head={A: "pass", B: "error"})
-    job = Job(kernel="debian:7.3")
-    lanes = {"base": SimpleNamespace(reused=False), "head": SimpleNamespace(reused=True)}
-    run = cast(Run, SimpleNamespace(out=tmp_path, job=job, lanes=lanes))
-    assert repeat._cut_off(run) == [Cell("head", job.variant, 1, (B,), look=False)]
+def test_what_a_twin_took_over_spoiled_is_asked_of_itself(tmp_path: Path) -> None:
+    """All else that it has is good; with kmemleak, which must have looked at what it is asked."""
+    npu = lane(Lab(lambda test: "npu" if test == TESTS[1] else "pass"), tmp_path / "first", kmemleak=True)
+    npu.run(CELL)
+    asked: list[str] = []
+    twin = lane(Lab(lambda test: asked.append(test) or "pass"), tmp_path / "twin", kmemleak=True)  # type: ignore[func-returns-value]
+    twin.reuse(answers.kept(npu.events, 1), "first")
+    todo = SimpleNamespace(cells=(CELL, replace(CELL, lane="base")))
+    run = cast(Run, SimpleNamespace(todo=todo, lanes={"base": npu, "head": twin}))
+    assert repeat._taken_over(run) == [CELL]
+    twin.run(CELL)
+    assert asked[0] == TESTS[1]
+    assert not twin.results().broken
+    assert twin.answered([CELL]), "looked at, too"
+    assert repeat._taken_over(run) == []
 
 
 def test_what_kmemleak_did_not_get_to_look_at_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,6 +282,7 @@ def test_what_a_kernel_says_in_a_later_guest_counts() -> None:
     assert judge(log(P), log(P, L)).verdict is Verdict.UNKNOWN
     assert judge(log(P, P, P, P, P), log(P, L, L)).verdict is Verdict.BAD
     assert judge(log(P, P, L), log(P, L, P)).verdict is Verdict.GOOD, "base's kernel does so, too"
+    assert judge(log(P, P, P, L, P), log(F, F)).verdict is Verdict.BAD, "a base that died once excuses no warning"
     assert failures(log(P, L)) == [KERNEL_LOG]
     assert judge_alone(log(P, L)).verdict is Verdict.UNKNOWN
     assert judge_alone(log(P, L, L)).verdict is Verdict.BAD
