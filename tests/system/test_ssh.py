@@ -64,11 +64,12 @@ class LabMachine:
     def config(self, known_hosts: Path, user: str = "root") -> Path:
         """An ssh configuration that calls the guest "testhost"."""
         path = self.folder / f"config-{user}-{known_hosts.name}"
-        path.write_text(
+        new = path.with_name(f".{path.name}.{threading.get_ident()}")
+        new.write_text(
             f"Host testhost\n  HostName 127.0.0.1\n  Port {self.port}\n  User {user}\n  IdentitiesOnly yes\n"
             f"  IdentityFile {self.folder}/id\n  UserKnownHostsFile {known_hosts}\n"
         )
-        return path
+        return new.replace(path)  # another thread may be reading it
 
     @property
     def known_hosts(self) -> Path:
