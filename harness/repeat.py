@@ -81,9 +81,10 @@ def _cut_off(run: Run) -> list[Cell]:
 def _unlooked(run: Run) -> list[Cell]:
     """The repetitions in which kmemleak did not get to look at tests that lose memory. The kernel's log, which every
     guest answers, is such a test only where a look was cut off."""
+    if not run.job.kmemleak:
+        return []
     seen, _ = lane_results(run.out, run.job)
-    leaky = _leaky(seen) if run.job.kmemleak else set()
-    found = []
+    leaky, found = _leaky(seen), []
     for name in sorted(run.lanes.keys() & seen.keys()):
         asked: dict[int, list[str]] = {}
         cut = {result.attempt for result in seen[name].results if result.id == "kmemleak/suite"}
