@@ -165,7 +165,31 @@ def test_e29_firmware_that_cannot_expand(open_client: Callable[[], Client], npu:
     serves(open_client, "after the driver came back")
 
 
+# The last two: in 7.3 both use memory that was freed, which may end any test that comes after them.
+@pytest.mark.spoils
+@pytest.mark.mode
+def test_l11_named_share_bo(open_client: Callable[[], Client]) -> None:
+    """L11: a SHARE BO that another file opened by its name can be closed there when the first file is gone.
+
+    Source: amdxdna_gem.c, amdxdna_gem_obj_open() notes the first file's client, amdxdna_gem_obj_close() of the last
+    file uses it. Memory that was freed is used: the debug kernel says so, the plain one may not.
+    """
+    before = shared_memory()
+    first, other = open_client(), open_client()
+    with works("SHARE BO"):
+        share = first.create_bo(BoType.SHARE, SIZE)
+    opened = 0
+    with suppress(OSError):
+        opened = other.open_name(first.flink(share))
+    first.close()
+    if opened:
+        other.close_bo(opened)
+    other.close()
+    eventually(lambda: shared_memory() - before < SIZE // 2, "the memory is given back")
+
+
 # Last of all: in 7.3 the heap is lost by it, and is found when the driver leaves its device.
+@pytest.mark.spoils
 @pytest.mark.mode
 def test_l11_named_dev_bo(open_client: Callable[[], Client]) -> None:
     """L11: a DEV BO that another file opened by its name does not outlive the heap it lies in: either it cannot be
@@ -191,25 +215,3 @@ def test_l11_named_dev_bo(open_client: Callable[[], Client]) -> None:
     with works("first chunk of a new client and a DEV BO"):
         again.add_chunk()
         again.create_dev(MIB)
-
-
-# Behind it, for the same reason.
-@pytest.mark.mode
-def test_l11_named_share_bo(open_client: Callable[[], Client]) -> None:
-    """L11: a SHARE BO that another file opened by its name can be closed there when the first file is gone.
-
-    Source: amdxdna_gem.c, amdxdna_gem_obj_open() notes the first file's client, amdxdna_gem_obj_close() of the last
-    file uses it. Memory that was freed is used: the debug kernel says so, the plain one may not.
-    """
-    before = shared_memory()
-    first, other = open_client(), open_client()
-    with works("SHARE BO"):
-        share = first.create_bo(BoType.SHARE, SIZE)
-    opened = 0
-    with suppress(OSError):
-        opened = other.open_name(first.flink(share))
-    first.close()
-    if opened:
-        other.close_bo(opened)
-    other.close()
-    eventually(lambda: shared_memory() - before < SIZE // 2, "the memory is given back")
