@@ -19,9 +19,14 @@ from typing import Any
 
 import pytest
 
+from harness.engines.module import Modules
 from harness.errors import HarnessError
+from harness.host.data import data_folder
+from harness.host.sandbox import Sandbox
 from harness.host.sources import resolve
 from harness.host.store import Store
+from harness.host.trees import make_tree
+from harness.model.kernel import Kernel, Profile
 from harness.model.tree import Source
 
 PROJECT = Path(__file__).parents[2]
@@ -94,6 +99,14 @@ def source() -> Source:
         return resolve(KERNEL, Store())
     except HarnessError as error:
         pytest.skip(f"no kernel source: {error.message}")
+
+
+@pytest.fixture(scope="session")
+def kernel(source: Source) -> Kernel:
+    """The kernel of that source in the user's cache; built by whoever comes first."""
+    store = Store()
+    engine = Modules(store, Sandbox.detect(), data_folder("jobs") / "kconfig")
+    return engine.kernels.build(make_tree(source, (), store), Profile.PLAIN)
 
 
 @pytest.fixture(scope="session")

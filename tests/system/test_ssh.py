@@ -19,22 +19,18 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from conftest import KERNEL, Edit, Harness, Plant, Ran
-from harness.engines.module import Modules
 from harness.errors import HarnessError
 from harness.host.data import data_folder
 from harness.host.database import Database
 from harness.host.image import guest_image
 from harness.host.leases import TABLE, URL
 from harness.host.machine import Boot
-from harness.host.sandbox import Sandbox
 from harness.host.ssh import Connection, connect
 from harness.host.ssh_config import CONFIG, reach
 from harness.host.store import Store
-from harness.host.trees import make_tree
 from harness.lab import Lab
-from harness.model.kernel import Kernel, Profile
+from harness.model.kernel import Kernel
 from harness.model.lease import SECONDS
-from harness.model.tree import Source
 from harness.model.variant import Variant
 
 UP_SECONDS = 180.0
@@ -99,16 +95,6 @@ def wait_for(what: Callable[[], object], boot: Boot, seconds: float = UP_SECONDS
         assert boot.alive(), boot.console()
         assert time.monotonic() < deadline, boot.console()
         time.sleep(0.1)
-
-
-@pytest.fixture(scope="module")
-def kernel(source: Source) -> Kernel:
-    store = Store()
-    return (
-        Modules(store, Sandbox.detect(), data_folder("jobs") / "kconfig")
-        .build(make_tree(source, (), store), Profile.PLAIN)
-        .kernel
-    )
 
 
 @pytest.fixture(scope="module")
