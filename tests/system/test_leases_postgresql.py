@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -61,17 +62,14 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     if not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
         pytest.skip("needs PostgreSQL: xdna-harness doctor --install --tests")
-    folder = tmp_path_factory.mktemp("postgresql")
-    for parent in folder.parents:  # pytest's folders are the user's alone
-        if parent.is_relative_to(tmp_path_factory.getbasetemp().parent):
-            parent.chmod(0o755)
-    made = Server(folder)
-    made.start()
-    yield made
-    made.stop()
+    with TemporaryDirectory(prefix="xdna-postgresql-") as name:  # pytest's folders are the user's alone
+        made = Server(Path(name))
+        made.start()
+        yield made
+        made.stop()
 
 
 def me(name: str) -> Holder:
