@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Two tests of the suite make 7.3 use memory that was freed, which is harmless while nobody has it by then. Here somebody
-has."""
+"""Two tests of the suite make 7.3 use memory that was freed, which is harmless while nobody has it by then. Here
+somebody has."""
 
 from __future__ import annotations
 
