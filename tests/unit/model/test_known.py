@@ -110,6 +110,13 @@ def test_a_test_that_is_known_to_fail_must_not_panic() -> None:
     assert left(failed(only=False), replace(entry, outcome=Outcome.LOST)).outcome is Outcome.FAIL
 
 
+def test_a_known_loss_is_known_by_what_the_kernel_said() -> None:
+    entry = replace(ENTRY, fingerprint="", test=TEST, outcome=Outcome.LOST, findings=("KASAN:*", "PANIC:*"))
+    silent = replace(failed(only=False), outcome=Outcome.LOST)
+    assert hidden(silent, entry) == Hidden(silent)
+    assert left(replace(silent, findings=(SPLAT,)), entry).outcome is Outcome.PASS
+
+
 def test_what_is_strictly_known_and_passes_is_mended() -> None:
     entry = replace(ENTRY, fingerprint="", test=TEST)
     passed = Result(TEST, Outcome.PASS)
