@@ -60,6 +60,7 @@ def held(job: Job, run: str, lost: Callable[[str], None]) -> Iterator[Lease]:
         lease.on_lost = lost
         _not_broken(job.machine, machine, record)
         hands = _hands(way, lease, job.boot_seconds)
+        stays = job.leave or job.boot == "never"
         if lease.abandoned is not None:
             record.set(machine, HostState.SUSPECT, f"its last holder died with it: {lease.abandoned.holder}", run)
         known = record.now(machine)
@@ -70,6 +71,7 @@ def held(job: Job, run: str, lost: Callable[[str], None]) -> Iterator[Lease]:
         try:
             yield lease
         finally:
+            hands.home = not stays  # only now: a run goes on in the kernel in which one that is gone left the machine
             _look_at(machine, hands, record, run)
 
 
@@ -118,7 +120,9 @@ def mend(target: str, run: str) -> tuple[str, Outcome]:
     machine = name_of(way)
     leases, record = tables()
     with leases.hold(machine, run, 0.0) as lease:
-        return machine, repair(machine, _hands(way, lease, MEND_SECONDS), record, run)
+        hands = _hands(way, lease, MEND_SECONDS)
+        hands.home = True
+        return machine, repair(machine, hands, record, run)
 
 
 def _not_broken(target: str, machine: str, record: HealthRecord) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PROBE = """\
+from harness.formats.lab_host import STATE
+from harness.model.lab_host import OURS
+
+PROBE = (
+    f"""\
+echo "own $(cat {STATE}/known-good 2>/dev/null)"
+"""
+    + """\
 echo "release $(uname -r)"
 echo "boot $(cat /proc/sys/kernel/random/boot_id)"
 echo "taint $(cat /proc/sys/kernel/tainted)"
@@ -15,6 +22,7 @@ python3 -s -c 'import sys; from importlib.util import find_spec as f
 print("python", "%d.%d" % sys.version_info[:2]); print("pytest", "yes" if f("pytest") else "no")' 2>/dev/null
 :
 """
+)
 """A sh script; its output is what :func:`read` reads."""
 OLDEST_PYTHON = (3, 11)
 _TAINT_DIE = 1 << 7
@@ -27,7 +35,7 @@ _TAINT_WORN = _TAINT_DIE | 1 << 5 | 1 << 9 | 1 << 14
 class Facts:
     """``root`` is what a command must begin with to run as root; None: it cannot. ``python``: (0, 0) where none is.
     ``oopsed``: the kernel died in part; ``worn``: it complained at least, and nothing new begins in it if it can be
-    booted."""
+    booted. ``own``: the release of the machine's own kernel, where a run has recorded it."""
 
     release: str
     boot_id: str
@@ -36,6 +44,12 @@ class Facts:
     python: tuple[int, ...]
     pytest: bool
     worn: bool = False
+    own: str = ""
+
+    @property
+    def away(self) -> bool:
+        """Whether it is in a kernel under test that a run has booted it into. One that no run has booted is its own."""
+        return OURS in self.release and self.own not in ("", self.release)
 
 
 def read(output: str) -> Facts:
@@ -52,6 +66,7 @@ def read(output: str) -> Facts:
         tuple(int(part) for part in python) if all(part.isdecimal() for part in python) else (0, 0),
         said.get("pytest") == "yes",
         bool(tainted & _TAINT_WORN),
+        said.get("own", ""),
     )
 
 

@@ -38,7 +38,8 @@ def asked(connection: Connection, name: str) -> Facts:
 
 class Remote:
     """``power``: switches it off and on; None where nobody can. ``back_seconds``: how long it may take from a reset to
-    an answer, firmware and all. Every act is preceded by a look at the lease."""
+    an answer, firmware and all. ``home``: it is well in its own kernel only. Every act is preceded by a look at the
+    lease."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Remote:
         self.lease = lease
         self.power = power
         self.back_seconds = back_seconds
+        self.home = False
         self.can = frozenset({Act.REBOOT, Act.POWER_CYCLE} if power else {Act.REBOOT})
         self._before = ""
         self._waits = False
@@ -87,6 +89,8 @@ class Remote:
         self._waits = False
         if facts.oopsed:
             raise InfraError(f"the kernel of {self.reach.name} died in part (an oops or BUG)")
+        if self.home and facts.away:
+            raise InfraError(f"{self.reach.name} is in a kernel under test, {facts.release}, not its own {facts.own}")
 
     def _facts(self) -> Facts:
         connection = connect(self.reach, self.lease)

@@ -97,6 +97,16 @@ def test_grub_boots_it_once(harness: Harness, lab: Lab) -> None:
     lab.is_well()
 
 
+def test_one_that_was_left_in_a_kernel_is_brought_home(harness: Harness, lab: Lab) -> None:
+    ran = harness("run", *TARGET, "--leave", "-k", "e01", env=lab.env)
+    assert ran.status == 0, ran
+    assert lab.says("uname -r") == ran.report["lanes"]["head"]["kernel"], "and no repair has sent it away"
+    mended = harness("hosts", "--repair", NAME, env=lab.env)
+    assert "is in a kernel under test" in mended.stderr, mended
+    assert "is HEALTHY: answers again after a reboot" in mended.stdout, mended
+    lab.is_well()
+
+
 def test_a_panic_costs_one_test(harness: Harness, lab: Lab, plant: Plant) -> None:
     ran = harness("run", plant("it panics", PANIC), *TARGET, "-k", "e01 or e31_sync_across or l01", env=lab.env)
     assert ran.status == 1, ran

@@ -38,6 +38,14 @@ def test_why_a_machine_may_not_do(old: str, new: str, why: str) -> None:
     assert why in found[0]
 
 
+@pytest.mark.parametrize(
+    ("own", "away"), [("own 6.12.1-debian", True), ("own 7.3.4-xdna-1", False), ("own", False), ("", False)]
+)
+def test_a_machine_that_a_run_left_in_a_kernel_under_test(own: str, away: bool) -> None:
+    assert read(f"{SAID}{own}\n").away is away
+    assert not read(SAID.replace("7.3.4-xdna-1", "6.12.2-debian") + f"{own}\n").away
+
+
 @pytest.mark.parametrize("output", ["", "Welcome!\n\x1b[31m", "uid\ntaint\npython .\n", "taint \u0663\n"])
 def test_what_is_mangled_is_not_there(output: str) -> None:
     facts = read(output)

@@ -113,6 +113,14 @@ def test_one_that_says_nothing_is_not_well(monkeypatch: pytest.MonkeyPatch) -> N
     assert hands(lost=False, back_seconds=0.0).do(Act.PROBE) == "box does not say what it runs, for 0 s"
 
 
+def test_who_is_to_be_at_home_is_not_well_in_a_kernel_under_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "connect", lambda *_: Says("own 6.12\nrelease 7.3.4-xdna-1\nboot 0f-1\n"))
+    found = hands(lost=False, back_seconds=0.0)
+    assert found.do(Act.PROBE) == ""
+    found.home = True
+    assert found.do(Act.PROBE) == "box is in a kernel under test, 7.3.4-xdna-1, not its own 6.12"
+
+
 def test_one_that_refuses_our_commands_is_not_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two tables, one machine: only the machine itself sees that there are two runs."""
     switched: list[str] = []
