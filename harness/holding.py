@@ -60,7 +60,6 @@ def held(job: Job, run: str, lost: Callable[[str], None]) -> Iterator[Lease]:
         lease.on_lost = lost
         _not_broken(job.machine, machine, record)
         hands = _hands(way, lease, job.boot_seconds)
-        stays = job.leave or job.boot == "never"
         if lease.abandoned is not None:
             record.set(machine, HostState.SUSPECT, f"its last holder died with it: {lease.abandoned.holder}", run)
         known = record.now(machine)
@@ -71,7 +70,8 @@ def held(job: Job, run: str, lost: Callable[[str], None]) -> Iterator[Lease]:
         try:
             yield lease
         finally:
-            hands.home = not stays  # only now: a run goes on in the kernel in which one that is gone left the machine
+            # Only now: a run goes on in the kernel in which one that is gone left the machine.
+            hands.home = not job.leave and job.boot != "never"
             _look_at(machine, hands, record, run)
 
 

@@ -8,21 +8,17 @@ from dataclasses import dataclass
 from harness.formats.lab_host import STATE
 from harness.model.lab_host import OURS
 
-PROBE = (
-    f"""\
-echo "own $(cat {STATE}/known-good 2>/dev/null)"
-"""
-    + """\
+PROBE = f"""\
+echo "own $(cat {STATE}/known-good 2>/dev/null || sudo -n cat {STATE}/known-good 2>/dev/null)"
 echo "release $(uname -r)"
 echo "boot $(cat /proc/sys/kernel/random/boot_id)"
 echo "taint $(cat /proc/sys/kernel/tainted)"
 echo "uid $(id -u)"
-[ "$(id -u)" = 0 ] || { sudo -n true 2>/dev/null && echo "sudo yes"; }
+[ "$(id -u)" = 0 ] || {{ sudo -n true 2>/dev/null && echo "sudo yes"; }}
 python3 -s -c 'import sys; from importlib.util import find_spec as f
 print("python", "%d.%d" % sys.version_info[:2]); print("pytest", "yes" if f("pytest") else "no")' 2>/dev/null
 :
 """
-)
 """A sh script; its output is what :func:`read` reads."""
 OLDEST_PYTHON = (3, 11)
 _TAINT_DIE = 1 << 7

@@ -47,10 +47,10 @@ class KnownFailure:
         return here and today <= self.expires and any(fnmatchcase(version, pattern) for pattern in self.kernels)
 
     def names(self, result: Result) -> bool:
-        return bool(self.test) and self.test == result.id and self.outcome is result.outcome
-
-    def expects_findings(self) -> bool:
-        return self.outcome is Outcome.LOST and bool(self.findings)
+        if not self.test or self.test != result.id or self.outcome is not result.outcome:
+            return False
+        anything = self.outcome is not Outcome.LOST or not self.findings
+        return anything or any(self.comes_with(finding) for finding in result.findings)
 
     def comes_with(self, finding: Finding) -> bool:
         return any(fnmatchcase(finding.fingerprint, pattern) for pattern in self.findings)
@@ -86,9 +86,8 @@ def hide(result: Result, valid: Sequence[KnownFailure]) -> Hidden:
     explained |= {f: entry.reason for f in result.findings for entry in named if entry.comes_with(f)}
     left = tuple(f for f in result.findings if f not in explained)
     reasons = list(dict.fromkeys(explained.values()))
-    recognised = [entry for entry in named if explained or not entry.expects_findings()]
-    if recognised and not left:
-        return Hidden(replace(result, outcome=Outcome.PASS, findings=(), known=True), (*reasons, recognised[0].reason))
+    if named and not left:
+        return Hidden(replace(result, outcome=Outcome.PASS, findings=(), known=True), (*reasons, named[0].reason))
     if reasons and not left and result.outcome is Outcome.FAIL and result.only_findings:
         return Hidden(replace(result, outcome=Outcome.PASS, findings=(), known=True), tuple(reasons))
     return Hidden(replace(result, findings=left), tuple(reasons))

@@ -115,6 +115,9 @@ def test_a_known_loss_is_known_by_what_the_kernel_said() -> None:
     silent = replace(failed(only=False), outcome=Outcome.LOST)
     assert hidden(silent, entry) == Hidden(silent)
     assert left(replace(silent, findings=(SPLAT,)), entry).outcome is Outcome.PASS
+    other = replace(SPLAT, fingerprint="LOCKDEP:a")
+    known = replace(ENTRY, fingerprint=other.fingerprint)
+    assert hide(replace(silent, findings=(other,)), [entry, known]).result == silent, "known, and not what kills it"
 
 
 def test_what_is_strictly_known_and_passes_is_mended() -> None:
